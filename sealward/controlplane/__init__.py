@@ -1,0 +1,1 @@
+"""The relying party: enrolment, appraisal, release of leased keys, and their administration."""

@@ -1,0 +1,1 @@
+"""State in SQLAlchemy: tables, units of work, repositories."""

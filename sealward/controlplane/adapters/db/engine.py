@@ -1,0 +1,123 @@
+"""Everything that is particular to SQLite: connections, pragmas, transactions, meaning of errors.
+
+Source of the settings: sqlite.org/pragma.html and sqlite.org/wal.html. WAL lets readers go on while
+the writer commits; synchronous=FULL makes a commit survive a power cut, not only a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused, Unavailable
+
+_BUSY_MS: Final = 5000  # how long another process (a migration, a backup) may hold the write lock
+_READERS: Final = 8  # connections; a reader that finds none waits at most _READER_WAIT_S
+_READER_WAIT_S: Final = 10
+_STATEMENTS: Final = 512  # prepared statements kept by a connection; we have about 150
+
+
+def write_engine(url: str) -> Engine:
+    """Return the engine of the one writer; a missing file is made, for its owner only.
+
+    Raises:
+        Refused(wrong_database): `url` is not sqlite:///FILE.
+        Unavailable(database_unavailable): the file cannot be made or opened.
+    """
+    path = _file_of(url)
+    try:
+        with contextlib.suppress(FileExistsError):
+            # -wal and -shm get the mode of the database itself
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise Unavailable(
+            Code.database_unavailable,
+            f"cannot create the database file: {error.strerror}",
+            "check that its folder exists and can be written by this user",
+        ) from None
+    return _engine(url, begin="BEGIN IMMEDIATE", query_only=False, pool_size=1)
+
+
+def read_engine(url: str) -> Engine:
+    """Return an engine whose connections cannot write. Same errors as `write_engine`."""
+    _file_of(url)
+    return _engine(url, begin="BEGIN", query_only=True, pool_size=_READERS)
+
+
+def is_unique_violation(error: DBAPIError) -> bool:
+    """Tell whether a row with the same key, or the same unique value, is there already."""
+    return _name(error) in {"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"}
+
+
+def translate(error: DBAPIError) -> Exception:
+    """Return what a driver's error means outside; parameters and SQL stay out of the text."""
+    name = _name(error)
+    if is_unique_violation(error):
+        return Conflict(Code.already_exists, "a record with this key exists already")
+    if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+        return NotFound(Code.not_found, "the record belongs to one that does not exist")
+    if name.startswith("SQLITE_READONLY"):
+        return RuntimeError("a write inside Database.read")
+    return Unavailable(
+        Code.database_unavailable,
+        f"the database answered {name or type(error.orig).__name__}",
+        "see free space and permissions of the database file and whether another process holds it",
+    )
+
+
+def _name(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlite_errorname", "")
+
+
+def _file_of(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.drivername != "sqlite" or parsed.query:
+        raise Refused(
+            Code.wrong_database, "not a database this build can use", "give sqlite:////FILE"
+        )
+    if not parsed.database or parsed.database == ":memory:":
+        raise Refused(
+            Code.wrong_database, "the state needs a file that outlives us", "give sqlite:////FILE"
+        )
+    return parsed.database
+
+
+def _engine(url: str, *, begin: str, query_only: bool, pool_size: int) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=_READER_WAIT_S,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False, "cached_statements": _STATEMENTS},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - pool's own
+        connection.isolation_level = None  # the driver begins nothing: the next listener does
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise Unavailable(
+                Code.database_unavailable,
+                f"the database file works in journal mode {mode} only",
+                "put it on a local file system",
+            )
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten (F27)
+        connection.execute(f"PRAGMA query_only={'ON' if query_only else 'OFF'}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,147 @@
+"""Nodes and the latest evidence of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Select, bindparam, delete, func, select, update
+from sqlalchemy import insert as insert_into
+
+from sealward.controlplane.adapters.db import tables
+from sealward.controlplane.adapters.db.rows import Rows, Scope, cursor, paged
+from sealward.controlplane.domain.errors import Code
+from sealward.controlplane.domain.nodes import (
+    Node,
+    NodeEvidence,
+    NodeState,
+    Posture,
+    ReferenceMatch,
+)
+from sealward.controlplane.domain.records import Page
+
+_NODES: Final = Rows(
+    tables.nodes,
+    Node,
+    ("node_id",),
+    "node",
+    missing=Code.node_unknown,
+    frozen=("terms_sequence",),
+)
+_EVIDENCE: Final = Rows(
+    tables.node_evidence, NodeEvidence, ("node_id",), "evidence of node", elsewhere=("matches",)
+)
+_N: Final = tables.nodes.c
+_M: Final = tables.node_reference_matches.c
+
+_THIS_NODE: Final = (_N.tenant == bindparam("k_tenant"), _N.node_id == bindparam("k_node_id"))
+_COUNT_UP: Final = (
+    update(tables.nodes).where(*_THIS_NODE).values(terms_sequence=_N.terms_sequence + 1)
+)
+_SEQUENCE: Final = select(_N.terms_sequence).where(*_THIS_NODE)
+_THIS_NODES_MATCHES: Final = (
+    _M.tenant == bindparam("k_tenant"),
+    _M.node_id == bindparam("k_node_id"),
+)
+_FORGET_MATCHES: Final = delete(tables.node_reference_matches).where(*_THIS_NODES_MATCHES)
+_MATCHES: Final = select(_M.kind, _M.key).where(*_THIS_NODES_MATCHES).order_by(_M.kind, _M.key)
+_ADD_MATCH: Final = insert_into(tables.node_reference_matches)
+
+
+class NodeRepository:
+    """services.repositories.Nodes over SQL."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def get(self, node_id: str) -> Node:
+        """Return the node; NotFound(node_unknown)."""
+        return _NODES.get(self._scope, node_id)
+
+    def find(self, node_id: str) -> Node | None:
+        """Return the node or None."""
+        return _NODES.find(self._scope, node_id)
+
+    def add(self, node: Node) -> None:
+        """Insert; Conflict(already_exists)."""
+        _NODES.add(self._scope, node)
+
+    def save(self, node: Node) -> None:
+        """Overwrite everything but `terms_sequence`; NotFound(node_unknown)."""
+        _NODES.save(self._scope, node)
+
+    def next_terms_sequence(self, node_id: str) -> int:
+        """Count the node's terms up by one and return the new number; NotFound(node_unknown)."""
+        key = {"k_tenant": self._scope.tenant, "k_node_id": node_id}
+        if self._scope.connection.execute(_COUNT_UP, key).rowcount != 1:
+            raise _NODES.missing(node_id)
+        sequence: int = self._scope.connection.execute(_SEQUENCE, key).scalar_one()
+        return sequence
+
+    def page(
+        self,
+        *,
+        limit: int,
+        after: str | None = None,
+        state: NodeState | None = None,
+        posture: Posture | None = None,
+    ) -> Page[Node]:
+        """List nodes by node_id, optionally of one state or posture."""
+        where = {"state": state, "posture": posture}
+        return _NODES.page(self._scope, limit=limit, after=after, where=where)
+
+    def on_platform(self, platform_id: str, *, limit: int, after: str | None = None) -> Page[str]:
+        """List the ids of the nodes on one platform."""
+        query = select(_N.node_id).where(
+            _N.tenant == self._scope.tenant, _N.platform_id == platform_id
+        )
+        return _ids(self._scope, paged(query, [_N.node_id], limit, after), limit)
+
+    def count(self, *, state: NodeState | None = None, posture: Posture | None = None) -> int:
+        """Count nodes."""
+        query = select(func.count()).where(_N.tenant == self._scope.tenant)
+        if state is not None:
+            query = query.where(_N.state == state)
+        if posture is not None:
+            query = query.where(_N.posture == posture)
+        return self._scope.connection.execute(query).scalar_one()
+
+
+class EvidenceRepository:
+    """services.repositories.Evidence over SQL."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def put(self, evidence: NodeEvidence) -> None:
+        """Replace the node's evidence and its matches."""
+        _EVIDENCE.put(self._scope, evidence)
+        node = {"tenant": self._scope.tenant, "node_id": evidence.node_id}
+        if self._matches(evidence.node_id) == evidence.matches:
+            return  # the steady state of a renewal: nothing to write
+        self._scope.connection.execute(_FORGET_MATCHES, {f"k_{k}": v for k, v in node.items()})
+        rows = [{**node, "kind": m.kind, "key": m.key} for m in evidence.matches]
+        if rows:
+            self._scope.connection.execute(_ADD_MATCH, rows)
+
+    def find(self, node_id: str) -> NodeEvidence | None:
+        """Return the latest evidence of a node, matches included, or None."""
+        evidence = _EVIDENCE.find(self._scope, node_id)
+        return None if evidence is None else replace(evidence, matches=self._matches(node_id))
+
+    def matching(self, kind: str, key: str, *, limit: int, after: str | None = None) -> Page[str]:
+        """List the ids of the nodes whose latest appraisal matched this reference value."""
+        query = select(_M.node_id).where(
+            _M.tenant == self._scope.tenant, _M.kind == kind, _M.key == key
+        )
+        return _ids(self._scope, paged(query, [_M.node_id], limit, after), limit)
+
+    def _matches(self, node_id: str) -> tuple[ReferenceMatch, ...]:
+        key = {"k_tenant": self._scope.tenant, "k_node_id": node_id}
+        rows = self._scope.connection.execute(_MATCHES, key)
+        return tuple(ReferenceMatch(kind, match) for kind, match in rows)
+
+
+def _ids(scope: Scope, query: Select[Any], limit: int) -> Page[str]:
+    found = tuple(scope.connection.execute(query).scalars())
+    return Page(found[:limit], cursor([found[limit - 1]]) if len(found) > limit else None)

@@ -1,0 +1,66 @@
+"""The services' port to the verifier library: every kind of evidence that this release knows."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import resources
+
+import sealward
+from sealward.controlplane.domain.horizon import Limit
+from sealward.controlplane.services.evidence import Authenticated
+from sealward.verifier import registry
+from sealward.verifier.formats.snp.endorsements import ChainCache
+from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.registry import Context
+
+
+def build_digest() -> str:
+    """Return the release and the SHA-256 over the verifier's own source: which code verified."""
+    digest = hashlib.sha256()
+    root = resources.files("sealward.verifier")
+    for name, content in sorted(_sources(root, "")):
+        digest.update(len(name).to_bytes(2, "big") + name.encode())
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return f"sealward {sealward.__version__} sha256:{digest.hexdigest()}"
+
+
+def _sources(folder: resources.abc.Traversable, prefix: str) -> list[tuple[str, bytes]]:
+    found = []
+    for item in folder.iterdir():
+        name = f"{prefix}{item.name}"
+        if item.is_dir():
+            found += _sources(item, f"{name}/")
+        elif name.endswith(".py"):
+            found.append((name, item.read_bytes()))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryVerifier:
+    """Verifies envelopes under fixed trust anchors.
+
+    Attributes:
+        anchors: pinned vendor roots, and development roots in a development installation.
+        certificates: CA certificates (DER) that complete chains which attesters send without them.
+    """
+
+    anchors: TrustAnchors
+    certificates: tuple[bytes, ...] = ()
+    _cache: ChainCache = field(default_factory=ChainCache)
+    _build: str = field(default_factory=build_digest)
+
+    def verify(self, evidence: bytes, now: datetime) -> Authenticated:
+        """Return what the evidence proves at `now`; raises VerifierError."""
+        context = Context(
+            anchors=self.anchors, now=now, cache=self._cache, certificates=self.certificates
+        )
+        claims = registry.authenticate(evidence, context).claims
+        return Authenticated(
+            claims=claims,
+            bound=bytes.fromhex(claims.report_data),
+            limits=(Limit("certificate of the platform", claims.collateral.not_after),),
+            verifier_build=self._build,
+            anchors_digest=self.anchors.digest,
+        )

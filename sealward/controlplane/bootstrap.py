@@ -1,0 +1,275 @@
+"""The composition root: the only module that builds concrete things (blueprint 3)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealward.controlplane.adapters import certificates
+from sealward.controlplane.adapters.certificates import NodeAuthority, TlsIdentity
+from sealward.controlplane.adapters.db import schema
+from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
+from sealward.controlplane.adapters.evidence_verifier import LibraryVerifier
+from sealward.controlplane.adapters.keystore import file as keystores
+from sealward.controlplane.adapters.keystore.file import FileKeystore
+from sealward.controlplane.adapters.policy_engine.embedded import EmbeddedEngine, EngineSettings
+from sealward.controlplane.adapters.policy_upload import UploadCheck
+from sealward.controlplane.adapters.system_clock import SystemClock
+from sealward.controlplane.config import InvalidSettings, Settings
+from sealward.controlplane.domain.errors import Code, Refused
+from sealward.controlplane.domain.keys import KeyPurpose
+from sealward.controlplane.domain.system import SystemKind, SystemMarker
+from sealward.controlplane.services.admin import AdminServices
+from sealward.controlplane.services.administration import Dependencies
+from sealward.controlplane.services.appraisal import Appraiser
+from sealward.controlplane.services.attestation import AttestationService
+from sealward.controlplane.services.challenges import ChallengeService
+from sealward.controlplane.services.enrollment import EnrollmentService
+from sealward.controlplane.services.evidence import EvidenceGate
+from sealward.controlplane.services.lapses import Housekeeper
+from sealward.controlplane.services.policy_book import PolicyBook
+from sealward.controlplane.services.release import Releaser
+from sealward.controlplane.services.release_core import ReleaseCore
+from sealward.controlplane.services.sequencer import Sequencer
+from sealward.controlplane.services.sweeper import Sweeper
+from sealward.controlplane.services.terms_issuer import TermsIssuer
+from sealward.controlplane.services.wipes import WipeService
+from sealward.protos.trust import TrustConfiguration
+from sealward.verifier import registry
+from sealward.verifier.pki import development
+from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.registry import Role
+
+_CREDENTIAL_FILE = "bootstrap-credential"
+_TRUST_FILE = "trust.json"
+
+
+class SweepBell:
+    """Wakes the sweeping thread; `services.administration.Wake`."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def sweeps(self) -> None:
+        """Say that a commit left a sweep behind."""
+        self.event.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """Everything that one process runs, built and ready. `close` it when done."""
+
+    settings: Settings
+    clock: SystemClock
+    database: SqliteDatabase
+    engine: EmbeddedEngine
+    upload_engine: EmbeddedEngine
+    trust: TrustConfiguration
+    server_tls: TlsIdentity
+    node_root: bytes
+    admin: AdminServices
+    challenges: ChallengeService
+    enrollment: EnrollmentService
+    attestation: AttestationService
+    wipes: WipeService
+    sweeper: Sweeper
+    housekeeper: Housekeeper
+    sequencer: Sequencer
+    bell: SweepBell
+
+    def close(self) -> None:
+        """End policy workers, then the database."""
+        self.engine.close()
+        self.upload_engine.close()
+        self.database.close()
+
+
+def build(settings: Settings, *, ring: Callable[[str], None]) -> ControlPlane:
+    """Open or create the installation in `settings.data` and build everything over it.
+
+    Args:
+        settings: already found servable.
+        ring: told of every node for which there is something to push.
+
+    Raises:
+        DomainError: the data folder belongs to another installation, or cannot be used.
+        InvalidSettings: a development root or endorsement is not one.
+    """
+    clock = SystemClock()
+    random_bytes = secrets.token_bytes
+    data = settings.data
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = data / "keys"
+    if not keys.exists():
+        keystores.create(keys, random_bytes)
+    keystore = FileKeystore(keys, random_bytes)
+    database = _database(settings, clock)
+    roots = {
+        purpose: certificates.load_or_create_root(
+            data / name,
+            purpose=purpose,
+            keystore=keystore,
+            trust_domain=settings.trust_domain,
+            now=clock.now(),
+        )
+        for purpose, name in (
+            (KeyPurpose.server_ca, "server-root.pem"),
+            (KeyPurpose.node_ca, "node-root.pem"),
+        )
+    }
+    trust = TrustConfiguration(
+        trust_domain=settings.trust_domain,
+        tenant=settings.tenant,
+        development=settings.development,
+        server_roots=(roots[KeyPurpose.server_ca].public_bytes(Encoding.PEM).decode(),),
+        terms_keys=(keystore.public(KeyPurpose.terms),),
+        log_keys=(keystore.public(KeyPurpose.log),),
+    )
+    _write_public(data / _TRUST_FILE, trust.encode())
+    engine_settings = EngineSettings(pool_size=2)
+    engine = EmbeddedEngine(engine_settings, time.monotonic)
+    upload_engine = EmbeddedEngine(EngineSettings(), time.monotonic)
+    book = PolicyBook()
+    gate = EvidenceGate(verifier=_verifier(settings, clock), keystore=keystore, trust=trust)
+    appraiser = Appraiser(
+        engine=engine,
+        trust_config_digest=trust.digest().hex(),
+        development=settings.development,
+    )
+    releaser = Releaser(engine, book)
+    issuer = TermsIssuer(keystore, trust)
+    authority = NodeAuthority(
+        roots[KeyPurpose.node_ca], keystore, settings.trust_domain, settings.tenant
+    )
+    bell = SweepBell()
+    on = Dependencies(
+        database=database, keystore=keystore, clock=clock, random_bytes=random_bytes, wake=bell
+    )
+    return ControlPlane(
+        settings=settings,
+        clock=clock,
+        database=database,
+        engine=engine,
+        upload_engine=upload_engine,
+        trust=trust,
+        server_tls=certificates.issue_server(
+            roots[KeyPurpose.server_ca], keystore=keystore, names=settings.names, now=clock.now()
+        ),
+        node_root=roots[KeyPurpose.node_ca].public_bytes(Encoding.PEM),
+        admin=AdminServices.build(
+            on, check=UploadCheck(upload_engine, EngineSettings()), trust=trust
+        ),
+        challenges=ChallengeService(
+            keystore=keystore, clock=clock, random_bytes=random_bytes, trust=trust
+        ),
+        enrollment=EnrollmentService(
+            database=database,
+            keystore=keystore,
+            clock=clock,
+            random_bytes=random_bytes,
+            gate=gate,
+            book=book,
+            engine=engine,
+            appraiser=appraiser,
+            certificates=authority,
+        ),
+        attestation=AttestationService(
+            database=database,
+            keystore=keystore,
+            clock=clock,
+            random_bytes=random_bytes,
+            gate=gate,
+            book=book,
+            appraiser=appraiser,
+            releaser=releaser,
+            core=ReleaseCore(keystore, settings.tenant),
+            issuer=issuer,
+            certificates=authority,
+            wake=bell,
+        ),
+        wipes=WipeService(database, clock, random_bytes),
+        sweeper=Sweeper(
+            database=database,
+            clock=clock,
+            random_bytes=random_bytes,
+            book=book,
+            appraiser=appraiser,
+            releaser=releaser,
+            issuer=issuer,
+            ring=ring,
+        ),
+        housekeeper=Housekeeper(database, clock),
+        sequencer=Sequencer(
+            database=database, keystore=keystore, clock=clock, trust_domain=settings.trust_domain
+        ),
+        bell=bell,
+    )
+
+
+def write_bootstrap_credential(plane: ControlPlane) -> Path | None:
+    """Write a fresh bootstrap credential for its owner only; None once an administrator exists."""
+    text = plane.admin.principals.issue_bootstrap_credential()
+    path = plane.settings.data / _CREDENTIAL_FILE
+    path.unlink(missing_ok=True)
+    if text is None:
+        return None
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{text}\n")
+    return path
+
+
+def _database(settings: Settings, clock: SystemClock) -> SqliteDatabase:
+    url = f"sqlite:///{(settings.data / 'sealward.db').resolve()}"
+    schema.migrate(url)
+    database = SqliteDatabase(url, tenant=settings.tenant)
+    kind = SystemKind.development if settings.development else SystemKind.production
+    marker = database.read(lambda tx: tx.system.find())
+    if marker is None:
+        fresh = SystemMarker(
+            kind=kind, trust_domain=settings.trust_domain, generation=1, created=clock.now()
+        )
+        database.write(lambda tx: tx.system.initialise(fresh))
+        return database
+    if (marker.kind, marker.trust_domain) != (kind, settings.trust_domain):
+        database.close()
+        raise Refused(
+            Code.wrong_database,
+            f"this data folder belongs to the {marker.kind} installation {marker.trust_domain}",
+            "a database never changes kind; give another --data folder",
+        )
+    return database
+
+
+def _verifier(settings: Settings, clock: SystemClock) -> LibraryVerifier:
+    development_roots = tuple(
+        development.import_root(der, now=clock.now())
+        for path in settings.development_roots
+        for der in _certificates(path)
+    )
+    own = tuple(
+        der
+        for path in sorted(settings.endorsements.iterdir() if settings.endorsements else ())
+        for der in _certificates(path)
+    )
+    return LibraryVerifier(TrustAnchors(development_roots=development_roots), own)
+
+
+def _certificates(path: Path) -> tuple[bytes, ...]:
+    items = registry.recognise(path.read_bytes())
+    if any(item.role is Role.SNP_REPORT for item in items):
+        raise InvalidSettings(f"{path.name} holds evidence, not certificates")
+    return tuple(item.data for item in items)
+
+
+def _write_public(path: Path, content: bytes) -> None:
+    draft = path.with_suffix(".new")
+    draft.write_bytes(content)
+    draft.replace(path)

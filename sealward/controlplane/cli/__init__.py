@@ -1,0 +1,1 @@
+"""The sealward command line: remote, local and process commands."""

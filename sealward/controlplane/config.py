@@ -1,0 +1,117 @@
+"""The settings of one control plane.
+
+One frozen object, made by the command line, read by bootstrap.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from sealward.controlplane.domain.records import DEFAULT_TENANT
+
+DEVELOPMENT_LABEL: Final = "development."
+_DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
+_PORTS: Final = range(1 << 16)
+
+
+class InvalidSettings(Exception):
+    """Settings that cannot be served; says which, and what to give instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens: an IP address and a port, 0 for any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "127.0.0.1:8443" or "[::1]:8443".
+
+        Raises:
+            InvalidSettings: anything else.
+        """
+        host, _, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        try:
+            ipaddress.ip_address(host)
+            number = int(port)
+        except ValueError:
+            raise InvalidSettings(
+                f"{text!r} is not ADDRESS:PORT, for example 127.0.0.1:8443"
+            ) from None
+        if number not in _PORTS:
+            raise InvalidSettings(f"port {number} is not in 0..65535")
+        return cls(host, number)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `sealward serve` was told.
+
+    Attributes:
+        data: folder of database, keys and the control plane's own certificates; 0700.
+        trust_domain: DNS name; begins with "development." exactly when `development`.
+        tenant: the one tenant.
+        rest: admin API.
+        enrollment: enrolment listener.
+        agents: agent listener.
+        names: DNS names and addresses that server certificates are valid for.
+        development: accept development roots, under all restrictions of F29.
+        development_roots: DER or PEM files of development roots.
+        endorsements: folder of vendor CA certificates that complete chains, or None.
+        decision_threads: threads for decisions.
+    """
+
+    data: Path
+    trust_domain: str
+    tenant: str = DEFAULT_TENANT
+    rest: Address
+    enrollment: Address
+    agents: Address
+    names: tuple[str, ...]
+    development: bool
+    development_roots: tuple[Path, ...] = ()
+    endorsements: Path | None = None
+    decision_threads: int = 4
+
+    def require_servable(self, *, listen_anywhere: bool) -> None:
+        """Refuse combinations that must never run (F29).
+
+        Args:
+            listen_anywhere: the second flag that a development installation needs to listen on an
+                address that other machines can reach.
+
+        Raises:
+            InvalidSettings: with what to change.
+        """
+        if _DOMAIN.fullmatch(self.trust_domain) is None:
+            raise InvalidSettings("the trust domain is not a lower-case DNS name")
+        if self.development != self.trust_domain.startswith(DEVELOPMENT_LABEL):
+            raise InvalidSettings(
+                f"--development goes with a trust domain that begins with {DEVELOPMENT_LABEL!r},"
+                " and only with one"
+            )
+        if self.development_roots and not self.development:
+            raise InvalidSettings("development roots are only accepted with --development")
+        exposed = [a for a in (self.rest, self.enrollment, self.agents) if not a.loopback]
+        if self.development and exposed and not listen_anywhere:
+            raise InvalidSettings(
+                f"a development installation does not listen on {exposed[0]}:"
+                " use a loopback address, or add --development-listen-anywhere"
+            )
+        if not self.names:
+            raise InvalidSettings("at least one --name is needed for the server certificate")

@@ -1,0 +1,41 @@
+"""The closed list of keys that the control plane holds, one key a purpose (blueprint 5.10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+
+@unique
+class KeyPurpose(StrEnum):
+    """What a key is for.
+
+    Docs/key-inventory.md says for each who can use it and what its theft gives.
+    """
+
+    server_ca = "server_ca"  # P-256
+    node_ca = "node_ca"  # P-256
+    terms = "terms"  # Ed25519
+    log = "log"  # Ed25519
+    client_token = "client_token"  # noqa: S105 - Ed25519; the name of a purpose, not a secret
+    challenge_mac = "challenge_mac"  # HMAC-SHA-256, two keys in rotation
+    token_mac = "token_mac"  # noqa: S105 - HMAC-SHA-256; the name of a purpose, not a secret
+    ratchet = "ratchet"  # HKDF-SHA-256
+    kek = "kek"  # AES-256-GCM
+
+
+@unique
+class WrapPurpose(StrEnum):
+    """What a wrapped secret is; part of the additional authenticated data."""
+
+    workload_private = "workload_private"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyContext:
+    """Where a wrapped secret belongs. Unwrapping under any other context fails (F36)."""
+
+    purpose: WrapPurpose
+    tenant: str
+    workload: str
+    version: int

@@ -1,0 +1,66 @@
+"""Workloads, their HPKE keys and the sealed model versions they may run (blueprint 2, F2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum, unique
+
+from sealward.controlplane.domain.records import JsonText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A named right to run model versions, on the nodes its selector admits."""
+
+    name: str
+    data_class: str
+    production: bool  # a production workload is never released to a development node (F29)
+    ttl: timedelta
+    max_instances: int | None  # concurrent leases; over it is a refusal and a hint of cloning (F35)
+    selector: JsonText
+    created: datetime
+    entry_id: str  # the audit entry of the last change (F13)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadKey:
+    """One version of a workload's HPKE key pair.
+
+    The private half only as wrapped by the keystore.
+    """
+
+    workload: str
+    version: int
+    key_id: str
+    suite: str
+    public: bytes
+    wrapped_private: bytes = field(repr=False)
+    created: datetime
+
+
+@unique
+class ModelState(StrEnum):
+    """Only an active version is granted."""
+
+    active = "active"
+    withdrawn = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """A registered sealed model version.
+
+    `registration` is the sealed header as the owner signed it.
+    """
+
+    workload: str
+    name: str
+    version: int
+    core_digest: str
+    signed_digest: str
+    content_key_id: str
+    registration: bytes = field(repr=False)
+    state: ModelState
+    registered: datetime
+    entry_id: str

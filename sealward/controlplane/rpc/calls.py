@@ -1,0 +1,96 @@
+"""What the two listeners share: ids, threads, and the reading of a request's envelope."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from sealward.controlplane.domain.errors import Code, Refused
+from sealward.controlplane.domain.records import RandomBytes
+from sealward.controlplane.services.challenges import ChallengeService, IssuedChallenge
+from sealward.controlplane.services.ports import Clock
+from sealward.protos import agent_pb2
+from sealward.verifier.rats.binding import Purpose
+
+PROTOCOL_VERSION: Final = 1
+MAX_AGENT_VERSION: Final = 64  # characters
+MAX_SPKI: Final = 1024  # bytes; a P-256 SubjectPublicKeyInfo has 91
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What every call needs.
+
+    Attributes:
+        clock: the only source of time.
+        random_bytes: for correlation ids.
+        executor: threads for decisions; the event loop only moves bytes.
+        challenges: makes challenges.
+    """
+
+    clock: Clock
+    random_bytes: RandomBytes
+    executor: Executor
+    challenges: ChallengeService
+
+    def correlation_id(self) -> str:
+        """Return a fresh id that a node can quote to an operator."""
+        return self.random_bytes(8).hex()
+
+    async def decide(self, work: Callable[[], T]) -> T:
+        """Run a synchronous decision in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+
+    def challenge(self, purpose: Purpose, tls_spki: bytes) -> agent_pb2.Challenge:
+        """Return a fresh challenge message."""
+        return challenge_message(self.challenges.issue(purpose, tls_spki))
+
+
+def challenge_message(issued: IssuedChallenge) -> agent_pb2.Challenge:
+    """Return a challenge as it travels."""
+    return agent_pb2.Challenge(
+        nonce=issued.nonce, ticket=issued.ticket, expires_in_ms=issued.expires_in_ms
+    )
+
+
+def require_protocol(version: int) -> None:
+    """Refuse a protocol that this control plane does not speak (blueprint 5.11).
+
+    Raises:
+        Refused: `unsupported_protocol`.
+    """
+    if version != PROTOCOL_VERSION:
+        raise Refused(
+            Code.unsupported_protocol,
+            f"protocol version {version} is not spoken here, only {PROTOCOL_VERSION}",
+            "upgrade the older side",
+        )
+
+
+def require_purpose(
+    request: agent_pb2.ChallengeRequest, purpose: agent_pb2.Purpose.ValueType
+) -> None:
+    """Refuse a challenge request that belongs on the other listener.
+
+    Raises:
+        Refused: `purpose_mismatch`.
+    """
+    if request.purpose != purpose:
+        raise Refused(Code.purpose_mismatch, "the other listener serves this purpose")
+
+
+def agent_version(description: agent_pb2.AgentDescription) -> str:
+    """Return the agent's stated version, bounded and printable.
+
+    Raises:
+        Refused: `invalid_request`.
+    """
+    version = description.agent_version
+    if len(version) > MAX_AGENT_VERSION or not version.isprintable():
+        raise Refused(Code.invalid_request, "the agent version is not a short printable text")
+    return version

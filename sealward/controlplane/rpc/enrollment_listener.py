@@ -1,0 +1,113 @@
+"""The enrolment listener: server-authenticated TLS, for instances that have no certificate yet."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sealward.controlplane.domain.errors import Code, Refused
+from sealward.controlplane.domain.policies import Admission
+from sealward.controlplane.rpc.calls import (
+    MAX_SPKI,
+    Desk,
+    agent_version,
+    require_protocol,
+    require_purpose,
+)
+from sealward.controlplane.rpc.errors import abort
+from sealward.controlplane.rpc.peer import Context
+from sealward.controlplane.services.enrollment import EnrollAnswer, EnrollCall, EnrollmentService
+from sealward.controlplane.services.evidence import Presented
+from sealward.protos import agent_pb2, agent_pb2_grpc
+from sealward.verifier.rats.binding import Binding, Purpose
+from sealward.verifier.rats.errors import MalformedEvidence
+
+RETRY_PENDING_MS: Final = 5_000  # a person is asked; soon enough after they answer
+RETRY_REJECTED_MS: Final = 60_000  # only a change on our side or a new image can help
+
+_ANSWERS: Final = {
+    Admission.ADMIT: agent_pb2.ANSWER_ADMIT,
+    Admission.PEND: agent_pb2.ANSWER_PEND,
+    Admission.REJECT: agent_pb2.ANSWER_REJECT,
+}
+_RETRY_MS: Final = {
+    Admission.ADMIT: 0,
+    Admission.PEND: RETRY_PENDING_MS,
+    Admission.REJECT: RETRY_REJECTED_MS,
+}
+
+
+class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
+    """Translates between messages and the enrolment service; decides nothing."""
+
+    def __init__(self, desk: Desk, service: EnrollmentService) -> None:
+        self._desk = desk
+        self._service = service
+
+    async def GetChallenge(  # noqa: N802 - the name in the contract
+        self, request: agent_pb2.ChallengeRequest, context: Context
+    ) -> agent_pb2.Challenge:
+        """Issue a challenge bound to the key that the caller names.
+
+        It must prove that key later.
+        """
+        correlation_id = self._desk.correlation_id()
+        try:
+            require_protocol(request.protocol_version)
+            require_purpose(request, agent_pb2.PURPOSE_ENROLL)
+            return self._desk.challenge(Purpose.ENROLL, _named_key(request.tls_spki))
+        except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
+            await abort(context, error, call="GetChallenge", correlation_id=correlation_id)
+
+    async def Enroll(  # noqa: N802 - the name in the contract
+        self, request: agent_pb2.EnrollRequest, context: Context
+    ) -> agent_pb2.EnrollResponse:
+        """Decide one enrolment."""
+        correlation_id = self._desk.correlation_id()
+        received = self._desk.clock.now()
+        try:
+            require_protocol(request.protocol_version)
+            call = EnrollCall(
+                presented=Presented(
+                    purpose=Purpose.ENROLL,
+                    ticket=request.ticket,
+                    binding=request.binding,
+                    evidence=request.evidence,
+                    tls_spki=_bound_key(request.binding),
+                    received=received,
+                ),
+                proof=request.proof,
+                join_token=request.join_token,
+                agent_version=agent_version(request.agent),
+                correlation_id=correlation_id,
+            )
+            answer = await self._desk.decide(lambda: self._service.enroll(call))
+            return _response(answer, correlation_id)
+        except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
+            await abort(context, error, call="Enroll", correlation_id=correlation_id)
+
+
+def _named_key(tls_spki: bytes) -> bytes:
+    if not 0 < len(tls_spki) <= MAX_SPKI:
+        raise Refused(Code.invalid_request, "tls_spki is not a SubjectPublicKeyInfo")
+    return tls_spki
+
+
+def _bound_key(binding: bytes) -> bytes:
+    """Return the key that the binding names; the service checks that the caller holds it."""
+    try:
+        return Binding.decode(binding).tls_spki
+    except MalformedEvidence as error:
+        raise Refused(Code.evidence_malformed, error.detail, "send a version 1 binding") from error
+
+
+def _response(answer: EnrollAnswer, correlation_id: str) -> agent_pb2.EnrollResponse:
+    response = agent_pb2.EnrollResponse(
+        answer=_ANSWERS[answer.admission],
+        node_id=answer.node_id,
+        retry_after_ms=_RETRY_MS[answer.admission],
+    )
+    if answer.certificate is not None:
+        response.certificate_chain.extend(answer.certificate.chain)
+    else:
+        response.denial.CopyFrom(agent_pb2.Denial(code=answer.code, correlation_id=correlation_id))
+    return response

@@ -1,0 +1,1 @@
+"""Use cases of the control plane, one file each; a transaction begins and ends here."""

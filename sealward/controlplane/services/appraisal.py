@@ -1,0 +1,233 @@
+"""Appraisal: claims, policies and reference values in; a capped trust vector and a posture out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Self
+
+from sealward.controlplane.domain.nodes import ClockClass, FailureClass, Node
+from sealward.controlplane.domain.policies import AppraisalAnswer, Reason
+from sealward.controlplane.domain.policy_composition import compose_appraisal, outcome
+from sealward.controlplane.domain.policy_engine import LayerPolicy, PolicyEngine
+from sealward.controlplane.domain.records import Labels
+from sealward.controlplane.services.facts import AppraisalFacts, Document, rfc3339
+from sealward.verifier.rats.result import (
+    Dimension,
+    Posture,
+    TrustVector,
+    Verdict,
+    VerdictCode,
+    cap,
+    posture,
+)
+from sealward.verifier.wire import json
+
+# Silence about these is a failure; launch evidence says nothing of storage or sourced data.
+REQUIRED: Final = frozenset(
+    (
+        Dimension.INSTANCE_IDENTITY,
+        Dimension.CONFIGURATION,
+        Dimension.EXECUTABLES,
+        Dimension.HARDWARE,
+        Dimension.RUNTIME_OPAQUE,
+    )
+)
+# Failures that say something about the code or the platform itself: recovery needs a person (F18).
+_INTEGRITY: Final = frozenset(("unknown_measurement", "debug_enabled", "distrusted"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What an appraisal policy may know of a node beside its claims.
+
+    Attributes:
+        node_id: hex thumbprint of the instance.
+        labels: attested and assigned labels.
+        agent_version: as the agent states it.
+    """
+
+    node_id: str
+    labels: Labels
+    agent_version: str
+
+    @classmethod
+    def of(cls, node: Node) -> Self:
+        """Return what a policy may know of an enrolled node."""
+        labels = dict(node.labels_attested) | dict(node.labels_assigned)
+        return cls(
+            node_id=node.node_id,
+            labels=tuple(sorted(labels.items())),
+            agent_version=node.agent_version,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appraised:
+    """The result of one appraisal.
+
+    Attributes:
+        vector: after the verifier's caps.
+        posture: what the vector comes to.
+        code: first reason when the posture is not compliant, else empty.
+        failure: how the failure recovers, None when compliant.
+        reasons: every reason, as canonical JSON values, verdicts of the verifier first.
+        policies: digests of the policies that decided, by "kind/layer".
+        clock: class of the node's clock: what the evidence proves or its reference value vouches
+            for.
+        components: what the matched reference value says the measurement covers.
+        development: whether the evidence ends in a development root.
+    """
+
+    vector: TrustVector
+    posture: Posture
+    code: str
+    failure: FailureClass | None
+    reasons: tuple[Mapping[str, json.Canonical], ...]
+    policies: Mapping[str, bytes]
+    clock: ClockClass
+    components: tuple[str, ...]
+    development: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appraiser:
+    """Appraises claims for one installation.
+
+    Attributes:
+        engine: evaluates policies.
+        trust_config_digest: hex digest that an agent's launch must have measured (F15).
+        development: whether this installation serves development roots. Only then is the verdict
+            about the development root left out of the posture: it stays in the vector and in every
+            reason, and such a node never gets a production workload.
+    """
+
+    engine: PolicyEngine
+    trust_config_digest: str
+    development: bool
+
+    def appraise(
+        self,
+        facts: AppraisalFacts,
+        claims: Document,
+        subject: Subject,
+        *,
+        verdicts: tuple[Verdict, ...],
+        now: datetime,
+    ) -> Appraised:
+        """Evaluate every appraisal layer alone, compose, cap, and name the posture.
+
+        Args:
+            facts: policies and reference values in force.
+            claims: fresh claims, or recorded ones when the caller may only lower a posture (F17).
+            subject: what else a policy may know.
+            verdicts: what the verifier itself holds against the evidence.
+            now: instant of the decision.
+        """
+        development = claims.get("development") is True
+        document = json.canonical(
+            {
+                "claims": claims,
+                "node": {
+                    "instance": subject.node_id,
+                    "labels": dict(subject.labels),
+                    "agent_version": subject.agent_version,
+                    "development": development,
+                },
+                "expected": {"trust_config_digest": self.trust_config_digest},
+                "now": rfc3339(now),
+            }
+        )
+        outcomes = [
+            outcome(AppraisalAnswer, self.engine, policy, document, facts.reference.document)
+            for policy in facts.appraisal
+        ]
+        answer = compose_appraisal(outcomes)
+        vector = answer.trust_vector
+        deciding = [v for v in verdicts if not (self.development and _is_development(v))]
+        result = posture(cap(vector, deciding), REQUIRED)
+        told = {verdict.code.value for verdict in verdicts}
+        reasons = (
+            *map(_verdict_reason, verdicts),
+            *(reason_json(reason) for reason in answer.reasons if reason.code not in told),
+        )
+        code = _first_code(deciding, answer.reasons) if result is not Posture.COMPLIANT else ""
+        entry = next(iter(facts.reference.entries), {})
+        return Appraised(
+            vector=cap(vector, verdicts),
+            posture=result,
+            code=code,
+            failure=_failure(code),
+            reasons=reasons,
+            policies=policy_digests(facts.appraisal),
+            clock=_clock(claims, entry),
+            components=_components(entry),
+            development=development,
+        )
+
+
+def policy_digests(policies: Iterable[LayerPolicy]) -> dict[str, bytes]:
+    """Return "kind/layer" -> digest."""
+    return {f"{p.kind}/{p.layer}": bytes.fromhex(p.bundle.digest) for p in policies}
+
+
+def reason_json(reason: Reason) -> dict[str, json.Canonical]:
+    """Return a reason as it is recorded and explained."""
+    return {
+        "code": reason.code,
+        "claim": reason.claim,
+        "expected": reason.expected,
+        "actual": reason.actual,
+        "hint": reason.hint,
+        "layer": reason.layer.value,
+        "rule": reason.rule,
+    }
+
+
+def tier_names(vector: TrustVector) -> dict[str, json.Canonical]:
+    """Return AR4SI name -> tier name: how policies read a vector."""
+    return {d.value: vector.tier(d).name.lower() for d in Dimension}
+
+
+def _is_development(verdict: Verdict) -> bool:
+    return verdict.code is VerdictCode.DEVELOPMENT_ROOT
+
+
+def _verdict_reason(verdict: Verdict) -> dict[str, json.Canonical]:
+    return {
+        "code": verdict.code.value,
+        "claim": f"claims.{verdict.claim}",
+        "expected": verdict.expected,
+        "actual": verdict.actual,
+        "hint": "this is the verifier's own verdict; no policy can lift it",
+        "layer": "verifier",
+        "rule": "verifier",
+    }
+
+
+def _first_code(verdicts: list[Verdict], reasons: tuple[Reason, ...]) -> str:
+    codes = [v.code.value for v in verdicts] + [
+        r.code for r in reasons if r.code != VerdictCode.DEVELOPMENT_ROOT.value
+    ]
+    return codes[0] if codes else "claim_not_vouched_for"
+
+
+def _failure(code: str) -> FailureClass | None:
+    if not code:
+        return None
+    return FailureClass.integrity if code in _INTEGRITY else FailureClass.policy
+
+
+def _clock(claims: Document, entry: Mapping[str, json.Canonical]) -> ClockClass:
+    # Secure TSC is set up in the measured launch state, so a reference value can vouch for it (F4).
+    proven = claims.get("clock") == ClockClass.protected.value
+    vouched = entry.get("clock") == ClockClass.protected.value
+    return ClockClass.protected if proven or vouched else ClockClass.host
+
+
+def _components(entry: Mapping[str, json.Canonical]) -> tuple[str, ...]:
+    components = entry.get("components", [])
+    if not isinstance(components, list | tuple):
+        return ()
+    return tuple(sorted(c for c in components if isinstance(c, str)))

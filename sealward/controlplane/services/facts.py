@@ -1,0 +1,167 @@
+"""What a decision reads, in one snapshot, and the fences under which it stays true (F16)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from sealward.controlplane.domain import fences
+from sealward.controlplane.domain.horizon import Limit
+from sealward.controlplane.domain.nodes import ReferenceMatch
+from sealward.controlplane.domain.policies import PolicyKind
+from sealward.controlplane.domain.policy_engine import LayerPolicy
+from sealward.controlplane.domain.reference_values import ReferenceValue
+from sealward.controlplane.services.policy_book import PolicyBook
+from sealward.controlplane.services.ports import Transaction
+from sealward.verifier.wire import json
+
+Document: TypeAlias = Mapping[str, json.Canonical]
+"""Claims as policies see them: `Claims.to_json()`, fresh or recorded."""
+
+MEASUREMENT = "measurement"
+TCB_FLOOR = "tcb_floor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceView:
+    """The reference values in force that one set of claims matches.
+
+    Attributes:
+        document: canonical JSON {kind: {key: value}}: what a policy sees as data.reference.
+        entries: the matched measurement entries: what a release policy sees as input.reference.
+        matches: (kind, key) pairs, for the index that finds a value's nodes.
+        limits: expiry of the sets they stand in.
+    """
+
+    document: bytes
+    entries: tuple[Mapping[str, json.Canonical], ...]
+    matches: tuple[ReferenceMatch, ...]
+    limits: tuple[Limit, ...]
+
+    @property
+    def digest(self) -> str:
+        """Lower hex SHA-256 of the document."""
+        return hashlib.sha256(self.document).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppraisalFacts:
+    """Policies and reference values for one appraisal.
+
+    Attributes:
+        epochs: fence values; a decision commits only while they stand.
+        appraisal: the appraisal policy of every configured layer.
+        reference: see `ReferenceView`.
+    """
+
+    epochs: Mapping[str, int]
+    appraisal: tuple[LayerPolicy, ...]
+    reference: ReferenceView
+
+
+def read_appraisal_facts(
+    tx: Transaction,
+    book: PolicyBook,
+    claims: Document,
+    *,
+    more_scopes: Iterable[str],
+    now: datetime,
+) -> AppraisalFacts:
+    """Read policies, reference values and fences for `claims`.
+
+    Args:
+        tx: one snapshot.
+        book: parsed policies.
+        claims: what will be appraised, in the form that policies see.
+        more_scopes: fences that the caller depends on beside those of appraisal.
+        now: for the expiry of reference values.
+    """
+    scopes = {
+        fences.REFERENCE,
+        fences.PLATFORM,
+        fences.policy(PolicyKind.APPRAISAL),
+        *more_scopes,
+    }
+    epochs = tx.epochs.read(sorted(scopes))
+    return AppraisalFacts(
+        epochs=epochs,
+        appraisal=book.active(tx, PolicyKind.APPRAISAL, epochs),
+        reference=read_reference_view(tx, claims, now),
+    )
+
+
+def read_reference_view(tx: Transaction, claims: Document, now: datetime) -> ReferenceView:
+    """Return what the claims match among the reference values in force."""
+    wanted = [(TCB_FLOOR, f"{claims.get('tee')}/{claims.get('product')}")]
+    measurements = claims.get("measurements")
+    if isinstance(measurements, list | tuple):
+        wanted += [
+            (MEASUREMENT, str(item.get("digest")))
+            for item in measurements
+            if isinstance(item, Mapping)
+        ]
+    return _view(tx, tx.references.matching(wanted, now))
+
+
+def rfc3339(instant: datetime) -> str:
+    """Return an instant as policies and records spell it: UTC, milliseconds, Z."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+
+
+def epoch_digest(epochs: Mapping[str, int]) -> str:
+    """Return lower hex SHA-256 of fence values: names the state that a lease was granted under."""
+    return hashlib.sha256(json.canonical(dict(epochs))).hexdigest()
+
+
+def _view(tx: Transaction, values: tuple[ReferenceValue, ...]) -> ReferenceView:
+    document: dict[str, dict[str, json.Canonical]] = {}
+    limits = []
+    # In the order of set names: when two sets name one digest, the first set describes it.
+    for value in sorted(values, key=lambda v: (v.kind, v.key, v.set_name)):
+        entries = document.setdefault(value.kind, {})
+        found = _parsed(value)
+        reference_set = tx.references.get_set(value.set_name)
+        if value.kind == MEASUREMENT and isinstance(found, Mapping):
+            ends = reference_set.not_after
+            found = {
+                **found,
+                "set": value.set_name,
+                "not_after": None if ends is None else rfc3339(ends),
+            }
+        if value.kind == TCB_FLOOR and value.key in entries:
+            entries[value.key] = _stricter(entries[value.key], found)
+        else:
+            entries.setdefault(value.key, found)
+        if reference_set.not_after is not None:
+            limits.append(Limit(f"reference set {value.set_name}", reference_set.not_after))
+    matches = sorted({(value.kind, value.key) for value in values})
+    return ReferenceView(
+        document=json.canonical(document),
+        entries=tuple(
+            entry for entry in document.get(MEASUREMENT, {}).values() if isinstance(entry, Mapping)
+        ),
+        matches=tuple(ReferenceMatch(kind=kind, key=key) for kind, key in matches),
+        limits=tuple(limits),
+    )
+
+
+def _parsed(value: ReferenceValue) -> json.Canonical:
+    parsed = json.decode(value.value, what="stored reference value", max_bytes=65_536)
+    assert not isinstance(parsed, float)  # noqa: S101 - stored canonical JSON holds no floats
+    return parsed  # type: ignore[return-value]  # decoded from canonical JSON, which has no floats
+
+
+def _stricter(a: json.Canonical, b: json.Canonical) -> json.Canonical:
+    """Return the floor that satisfies both: component by component the higher one."""
+    if not isinstance(a, Mapping) or not isinstance(b, Mapping):
+        raise TypeError("a stored TCB floor is a map of component to number")
+    both: dict[str, json.Canonical] = dict(a)
+    for component, number in b.items():
+        present = both.get(component, 0)
+        if not isinstance(present, int) or not isinstance(number, int):
+            raise TypeError("a stored TCB floor is a map of component to number")
+        both[component] = max(present, number)
+    return both

@@ -1,0 +1,235 @@
+"""What happens to a node's leases in one decision, and what exposure each of them leaves (F1).
+
+Planning is pure; `apply` stores a plan inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sealward.controlplane.domain.horizon import Horizon
+from sealward.controlplane.domain.leases import (
+    Bounded,
+    Exposure,
+    Lease,
+    LeasedModel,
+    LeaseState,
+    Open,
+)
+from sealward.controlplane.domain.nodes import FailureClass
+from sealward.controlplane.domain.records import RandomBytes, unix_ms
+from sealward.controlplane.domain.workloads import ModelVersion
+from sealward.controlplane.services.ports import Transaction
+from sealward.protos.terms import LeaseTerms, LeaseTermsState, ModelTerms, Obligation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A workload that every layer allowed to a node.
+
+    Attributes:
+        workload: its name.
+        models: the versions granted: the newest active one of each model.
+        min_versions: model name -> lowest version that may still be served.
+        horizon: until when, and what sets it.
+        obligations: composed limits, as they stand in the terms.
+    """
+
+    workload: str
+    models: tuple[ModelVersion, ...]
+    min_versions: Mapping[str, int]
+    horizon: Horizon
+    obligations: Mapping[str, Obligation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseChange:
+    """One lease after a decision.
+
+    Attributes:
+        lease: the record to store; `sequence` is filled in by the caller.
+        state: what the terms say of it.
+        release: None when it ended.
+        needs_keys: whether content keys travel along: newly granted, or the agent does not hold it.
+    """
+
+    lease: Lease
+    state: LeaseTermsState
+    release: Release | None
+    needs_keys: bool
+
+
+def change_leases(
+    *,
+    node_id: str,
+    active: Iterable[Lease],
+    releases: Iterable[Release],
+    end_causes: Mapping[str, str],
+    held: frozenset[str],
+    leased_models: Mapping[str, frozenset[str]],
+    failure: FailureClass | None,
+    challenge_issued: datetime,
+    now: datetime,
+    epoch_digest: str,
+    random_bytes: RandomBytes,
+) -> tuple[LeaseChange, ...]:
+    """Return one change for every lease that a decision touches.
+
+    Args:
+        node_id: whose leases.
+        active: its active leases.
+        releases: workloads that were asked for and allowed.
+        end_causes: workload -> why it was refused; other active workloads were not asked for.
+        held: lease ids that the agent says it holds.
+        leased_models: lease id -> content key ids that the lease has carried.
+        failure: class of the failure behind this decision, None when the posture is compliant.
+        challenge_issued: freshness of the evidence behind this decision.
+        now: instant of the decision.
+        epoch_digest: names the fence values that the decision read.
+        random_bytes: for new lease ids.
+    """
+    before = {lease.workload: lease for lease in active}
+    changes = []
+    for release in releases:
+        lease = before.pop(release.workload, None)
+        if lease is None or lease.not_after <= now:
+            if lease is not None:
+                changes.append(
+                    ended(lease, cause="horizon passed", exposure=lease.exposure, now=now)
+                )
+            changes.append(
+                _granted(
+                    node_id,
+                    release,
+                    challenge_issued=challenge_issued,
+                    now=now,
+                    epoch_digest=epoch_digest,
+                    random_bytes=random_bytes,
+                )
+            )
+            continue
+        keys = {model.content_key_id for model in release.models}
+        missing = lease.lease_id not in held or not keys <= leased_models[lease.lease_id]
+        renewed = replace(
+            lease,
+            challenge_issued=challenge_issued,
+            not_after=release.horizon.until,
+            horizon_cause=release.horizon.cause,
+            exposure=Bounded(until=release.horizon.until),
+            epoch_digest=epoch_digest,
+        )
+        state = LeaseTermsState.GRANTED if missing else LeaseTermsState.RENEWED
+        changes.append(LeaseChange(lease=renewed, state=state, release=release, needs_keys=missing))
+    for workload, lease in before.items():
+        cause = end_causes.get(workload, "not asked for")
+        exposure = exposure_after(lease, failure=failure, cause=cause)
+        changes.append(ended(lease, cause=cause, exposure=exposure, now=now))
+    return tuple(changes)
+
+
+def ended(lease: Lease, *, cause: str, exposure: Exposure, now: datetime) -> LeaseChange:
+    """Return the change that ends `lease`."""
+    record = replace(lease, state=LeaseState.ended, ended=now, end_cause=cause, exposure=exposure)
+    return LeaseChange(lease=record, state=LeaseTermsState.ENDED, release=None, needs_keys=False)
+
+
+def exposure_after(lease: Lease, *, failure: FailureClass | None, cause: str) -> Exposure:
+    """Return what an ended lease leaves exposed.
+
+    An integrity failure, a clone or a measurement that is no longer trusted means that the code
+    which held the key cannot be believed: open, and only resealing changes that. Any other cause
+    leaves what an unmodified agent can still use: until the horizon it last knew.
+    """
+    if failure is not None and failure.sticky:
+        return Open(reason=cause)
+    return lease.exposure
+
+
+def apply(tx: Transaction, changes: Iterable[LeaseChange], *, sequence: int) -> None:
+    """Store changes and the exposure ledger's lines in the deciding transaction."""
+    for change in changes:
+        lease = replace(change.lease, sequence=sequence)
+        if change.state is LeaseTermsState.GRANTED and change.lease.sequence == 0:
+            tx.leases.add(lease, ledger_lines(change))
+            continue
+        tx.leases.save(lease)
+        if change.needs_keys:
+            tx.leases.add_models(ledger_lines(change))
+
+
+def ledger_lines(change: LeaseChange) -> tuple[LeasedModel, ...]:
+    """Return the exposure ledger's lines for a lease whose keys are about to travel."""
+    if change.release is None:
+        return ()
+    return tuple(
+        LeasedModel(
+            lease_id=change.lease.lease_id,
+            model=model.name,
+            version=model.version,
+            content_key_id=model.content_key_id,
+        )
+        for model in change.release.models
+    )
+
+
+def lease_terms(change: LeaseChange, *, received: datetime) -> LeaseTerms:
+    """Return what the terms say of a change; the ttl counts from before the request was sent."""
+    lease = change.lease
+    lease_id = bytes.fromhex(lease.lease_id)
+    if change.release is None:
+        return LeaseTerms(
+            lease_id=lease_id,
+            workload=lease.workload,
+            state=change.state,
+            ttl_ms=0,
+            not_after_ms=unix_ms(lease.ended or received),
+            cause=lease.end_cause,
+        )
+    return LeaseTerms(
+        lease_id=lease_id,
+        workload=lease.workload,
+        state=change.state,
+        ttl_ms=max(0, unix_ms(lease.not_after) - unix_ms(received)),
+        not_after_ms=unix_ms(lease.not_after),
+        cause=lease.horizon_cause,
+        models=tuple(_model_terms(model, change.release) for model in change.release.models),
+        obligations=change.release.obligations,
+    )
+
+
+def _granted(
+    node_id: str,
+    release: Release,
+    *,
+    challenge_issued: datetime,
+    now: datetime,
+    epoch_digest: str,
+    random_bytes: RandomBytes,
+) -> LeaseChange:
+    lease = Lease(
+        lease_id=random_bytes(16).hex(),
+        node_id=node_id,
+        workload=release.workload,
+        state=LeaseState.active,
+        granted=now,
+        challenge_issued=challenge_issued,
+        not_after=release.horizon.until,
+        horizon_cause=release.horizon.cause,
+        exposure=Bounded(until=release.horizon.until),
+        sequence=0,
+        epoch_digest=epoch_digest,
+    )
+    return LeaseChange(lease=lease, state=LeaseTermsState.GRANTED, release=release, needs_keys=True)
+
+
+def _model_terms(model: ModelVersion, release: Release) -> ModelTerms:
+    return ModelTerms(
+        name=model.name,
+        version=model.version,
+        core_digest=bytes.fromhex(model.core_digest),
+        header_digest=bytes.fromhex(model.signed_digest),
+        content_key_id=bytes.fromhex(model.content_key_id),
+        min_version=release.min_versions[model.name],
+    )

@@ -1,0 +1,179 @@
+"""Reference-set documents: what an administrator imports, read strictly.
+
+    {"name": "agents-1.2", "not_after": null or "2027-01-31T00:00:00Z", "values": [
+       {"kind": "measurement", "key": "<hex digest>", "value": {
+          "name": "agent-image 1.2", "components": ["firmware", "kernel", "cmdline", "rootfs",
+          "agent"], "clock": null or "protected", "trust_config": "host_data" or "image"}},
+       {"kind": "tcb_floor", "key": "snp/Milan", "value": {"bootloader": 3, "snp": 22, ...}}]}
+
+A policy sees each value as `data.reference[kind][key]`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from sealward.controlplane.domain.errors import Code, Refused
+from sealward.controlplane.domain.records import JsonText
+from sealward.controlplane.domain.reference_values import ReferenceValue
+from sealward.controlplane.services import inputs
+from sealward.verifier.rats.errors import MalformedEvidence
+from sealward.verifier.wire import json
+
+MAX_DOCUMENT_BYTES: Final = 8 * 1024 * 1024  # MAX_VALUES of them with room for names
+MAX_VALUES: Final = 20_000  # one import is one transaction, during which other writers wait
+_MAX_DEPTH: Final = 6
+_MAX_SVN: Final = 0xFFFF  # SVNs are 8 bits in SNP, 16 in TDX and SGX
+_MAX_LEVELS: Final = 32
+
+COMPONENTS: Final = ("firmware", "kernel", "cmdline", "rootfs", "agent")
+
+_DIGEST_BYTES: Final = (32, 48, 64)  # SHA-256, SHA-384, SHA-512
+_FLOOR_KEY: Final = re.compile(r"[a-z0-9-]{1,32}/[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_LEVEL: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+Json = dict[str, json.Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceDocument:
+    """A document that was read; `digest` is the lower hex SHA-256 of its bytes as they came."""
+
+    name: str
+    not_after: datetime | None
+    values: tuple[ReferenceValue, ...]
+    digest: str
+
+
+def read(data: bytes) -> ReferenceDocument:
+    """Read a reference-set document.
+
+    Raises:
+        Refused: reference_invalid; the detail names the value that is wrong and why.
+    """
+    try:
+        decoded = json.decode(
+            data, what="reference set", max_bytes=MAX_DOCUMENT_BYTES, max_depth=_MAX_DEPTH
+        )
+    except MalformedEvidence as error:
+        raise _refused(error.detail) from None
+    document = _exactly(decoded, ("name", "not_after", "values"), "the document")
+    name = _name(document["name"])
+    values = document["values"]
+    if not isinstance(values, list) or not 1 <= len(values) <= MAX_VALUES:
+        raise _refused(f"values is not a list of 1 to {MAX_VALUES}")
+    read_values = tuple(_value(name, item, f"values[{at}]") for at, item in enumerate(values))
+    seen: set[tuple[str, str]] = set()
+    for value in read_values:
+        if (value.kind, value.key) in seen:
+            raise _refused(f"{value.kind} {value.key} occurs twice")
+        seen.add((value.kind, value.key))
+    return ReferenceDocument(
+        name=name,
+        not_after=_not_after(document["not_after"]),
+        values=read_values,
+        digest=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _value(set_name: str, item: json.Value, where: str) -> ReferenceValue:
+    fields = _exactly(item, ("kind", "key", "value"), where)
+    kind, key = fields["kind"], fields["key"]
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise _refused(f"{where}: kind is not one of {', '.join(sorted(_KINDS))}")
+    if not isinstance(key, str):
+        raise _refused(f"{where}: key is not text")
+    content = _KINDS[kind](key, fields["value"], where)
+    return ReferenceValue(
+        set_name=set_name, kind=kind, key=key, value=JsonText(json.canonical(content).decode())
+    )
+
+
+def _measurement(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
+    if len(key) not in {2 * size for size in _DIGEST_BYTES}:
+        raise _refused(f"{where}: key is not a digest of 32, 48 or 64 bytes in hex")
+    _checked(inputs.lower_hex, key, where, least_bytes=32, most_bytes=64)
+    fields = _exactly(value, ("name", "components", "clock", "trust_config"), where)
+    name, components = fields["name"], fields["components"]
+    if not isinstance(name, str):
+        raise _refused(f"{where}: name is not text")
+    _checked(inputs.text, name, f"{where}: name", least=1)
+    if not isinstance(components, list) or not components:
+        raise _refused(f"{where}: components is not a list of at least one")
+    named = [component for component in components if component in COMPONENTS]
+    if len(named) != len(components) or len(set(map(str, named))) != len(named):
+        raise _refused(f"{where}: components are not distinct ones of {', '.join(COMPONENTS)}")
+    if fields["clock"] not in (None, "protected"):
+        raise _refused(f'{where}: clock is neither null nor "protected"')
+    if fields["trust_config"] not in ("host_data", "image"):
+        raise _refused(f'{where}: trust_config is neither "host_data" nor "image"')
+    return {
+        "name": name,
+        "components": [str(component) for component in named],
+        "clock": None if fields["clock"] is None else "protected",
+        "trust_config": str(fields["trust_config"]),
+    }
+
+
+def _tcb_floor(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
+    if _FLOOR_KEY.fullmatch(key) is None:
+        raise _refused(f"{where}: key is not <tee>/<product>, such as snp/Milan")
+    if not isinstance(value, dict) or not 1 <= len(value) <= _MAX_LEVELS:
+        raise _refused(f"{where}: value is not an object of 1 to {_MAX_LEVELS} levels")
+    floor: dict[str, json.Canonical] = {}
+    for component, level in value.items():
+        if _LEVEL.fullmatch(component) is None:
+            raise _refused(f"{where}: a component's name is not of lower-case letters and digits")
+        if not isinstance(level, int) or isinstance(level, bool) or not 0 <= level <= _MAX_SVN:
+            raise _refused(f"{where}: the level of {component} is not an integer 0 to {_MAX_SVN}")
+        floor[component] = level
+    return floor
+
+
+_KINDS: Final[Mapping[str, Callable[[str, json.Value, str], Mapping[str, json.Canonical]]]] = (
+    MappingProxyType({"measurement": _measurement, "tcb_floor": _tcb_floor})
+)
+
+
+def _name(value: json.Value) -> str:
+    if not isinstance(value, str):
+        raise _refused("name is not text")
+    _checked(inputs.name, value, "name")
+    return value
+
+
+def _not_after(value: json.Value) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _refused("not_after is neither null nor text")
+    try:
+        return inputs.instant(value, "not_after")
+    except Refused as error:
+        raise Refused(Code.reference_invalid, error.detail, error.hint) from None
+
+
+def _checked(rule: Callable[..., str], value: str, where: str, **limits: int) -> None:
+    """Apply a rule of `inputs`, telling its refusal as one of this document."""
+    try:
+        rule(value, where, **limits)
+    except Refused as error:
+        raise Refused(Code.reference_invalid, error.detail, error.hint) from None
+
+
+def _exactly(value: json.Value, names: tuple[str, ...], where: str) -> Json:
+    if not isinstance(value, dict):
+        raise _refused(f"{where} is not an object")
+    if value.keys() != set(names):
+        raise _refused(f"{where} does not have exactly the members {', '.join(names)}")
+    return value
+
+
+def _refused(detail: str) -> Refused:
+    return Refused(Code.reference_invalid, detail, "correct the document and import it again")

@@ -1,0 +1,86 @@
+"""The release core: the only code in which workload keys and content keys exist in clear (F2).
+
+Everything that leaves it is HPKE ciphertext to an attested node, or the fact that a key could be
+opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sealward.controlplane.domain.errors import Code, Refused
+from sealward.controlplane.domain.keys import KeyContext, WrapPurpose
+from sealward.controlplane.domain.workloads import ModelVersion, WorkloadKey
+from sealward.controlplane.services.ports import Keystore
+from sealward.protos import terms
+from sealward.sealing import hpke
+from sealward.sealing.errors import SealedModelError
+from sealward.sealing.header import SealedHeader
+from sealward.sealing.memory import wipe
+from sealward.sealing.wrap import check_commitment, unwrap_content_key
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCore:
+    """Opens content keys for one tenant."""
+
+    keystore: Keystore
+    tenant: str
+
+    def content_key(self, model: ModelVersion, key: WorkloadKey) -> bytearray:
+        """Return the content key of a registered model version; the caller wipes it.
+
+        Raises:
+            Refused: `key_unusable` when the header names another key or does not open.
+        """
+        header = SealedHeader.parse(model.registration)
+        wrap = next((w for w in header.wraps if w.key_id.hex() == key.key_id), None)
+        if wrap is None:
+            raise Refused(
+                Code.key_unusable,
+                f"model {model.name} version {model.version} has no wrap for this workload key",
+                "rewrap the model for the workload's key and register it again",
+            )
+        context = KeyContext(
+            purpose=WrapPurpose.workload_private,
+            tenant=self.tenant,
+            workload=key.workload,
+            version=key.version,
+        )
+        encoded = bytearray(self.keystore.unwrap(key.wrapped_private, context))
+        private = hpke.PrivateKey.decode(encoded)
+        wipe(encoded)
+        try:
+            content_key = unwrap_content_key(wrap, private, header.core_digest)
+            check_commitment(content_key, header.core_digest, header.commitment)
+        except SealedModelError as error:
+            raise Refused(
+                Code.key_unusable,
+                f"the content key of {model.name} version {model.version} does not open",
+                "seal the model again with the workload's present public key",
+            ) from error
+        finally:
+            private.wipe()
+        return content_key
+
+
+def seal_content_key(
+    node_public: bytes, *, lease_id: bytes, content_key_id: bytes, key: bytearray, digest: bytes
+) -> bytes:
+    """Return one content key under HPKE to a node's bound key, tied to the terms with `digest`."""
+    plaintext = bytearray(terms.encode_content_key(lease_id, content_key_id, bytes(key)))
+    try:
+        public = hpke.PublicKey.decode(node_public)
+        return hpke.seal(public, plaintext, terms.content_key_info(digest))
+    finally:
+        wipe(plaintext)
+
+
+def seal_ratchet(node_public: bytes, *, index: int, secret: bytes, digest: bytes) -> bytes:
+    """Return the next ratchet secret under HPKE to a node's bound key, tied to the terms."""
+    plaintext = bytearray(terms.encode_ratchet(index, secret))
+    try:
+        public = hpke.PublicKey.decode(node_public)
+        return hpke.seal(public, plaintext, terms.ratchet_info(digest))
+    finally:
+        wipe(plaintext)

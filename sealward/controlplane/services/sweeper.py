@@ -1,0 +1,297 @@
+"""Sweeps: what a fence has made ungrantable is ended, node by node (blueprint 4.6, F16, F17).
+
+A sweep may only lower: it re-appraises *recorded* claims under the state of now, ends leases that
+would not be granted any more, and pushes signed revocations. Raising a posture needs fresh
+evidence. It is
+resumable: its cursor is stored after every page, and visiting a node twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, cast
+
+import structlog
+
+from sealward.controlplane.domain import audit, fences
+from sealward.controlplane.domain.audit import AuditKind
+from sealward.controlplane.domain.decisions import DecisionKind, Outcome
+from sealward.controlplane.domain.errors import Code, Conflict
+from sealward.controlplane.domain.leases import Lease
+from sealward.controlplane.domain.nodes import FailureClass, Node, NodeState
+from sealward.controlplane.domain.policies import PolicyKind
+from sealward.controlplane.domain.records import MAX_PAGE, RandomBytes
+from sealward.controlplane.domain.sweeps import Sweep, SweepState
+from sealward.controlplane.services import lease_ledger
+from sealward.controlplane.services.appraisal import Appraised, Appraiser, Subject
+from sealward.controlplane.services.decision_record import Record, append_decision
+from sealward.controlplane.services.facts import AppraisalFacts, Document, read_appraisal_facts
+from sealward.controlplane.services.lease_ledger import LeaseChange
+from sealward.controlplane.services.policy_book import PolicyBook
+from sealward.controlplane.services.ports import Clock, Database, Transaction
+from sealward.controlplane.services.recorded import claims_of, verdicts_of
+from sealward.controlplane.services.release import Case, ReleaseFacts, Releaser
+from sealward.controlplane.services.terms_issuer import TermsIssuer
+from sealward.protos.terms import TermsKind
+from sealward.verifier.rats.result import Posture
+from sealward.verifier.wire import json
+
+_PAGE: Final = 64  # nodes between two stored cursors
+_ATTEMPTS: Final = 3  # a node that attests while we look at it is looked at again
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A node as one snapshot shows it."""
+
+    node: Node
+    claims: Document
+    appraisal: AppraisalFacts
+    release: ReleaseFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweeper:
+    """Runs sweeps of one tenant.
+
+    Attributes:
+        ring: told of every node whose signed terms changed.
+    """
+
+    database: Database
+    clock: Clock
+    random_bytes: RandomBytes
+    book: PolicyBook
+    appraiser: Appraiser
+    releaser: Releaser
+    issuer: TermsIssuer
+    ring: Callable[[str], None]
+
+    def run(self) -> int:
+        """Run every unfinished sweep to its end; return how many nodes lost something."""
+        return sum(
+            self._sweep(sweep) for sweep in self.database.read(lambda tx: tx.sweeps.running())
+        )
+
+    def _sweep(self, sweep: Sweep) -> int:
+        cause = cast("dict[str, str]", json.decode(sweep.cause, what="cause", max_bytes=65_536))
+        affected = sweep.affected
+        for page in self._pages(sweep, cause):
+            affected += sum(self._visit(node_id, sweep, cause) for node_id in page)
+            cursor = page[-1]
+            progress = replace(sweep, cursor=cursor, affected=affected)
+            self.database.write(lambda tx: tx.sweeps.save(progress))  # noqa: B023 - runs at once
+        self._finish(sweep, affected)
+        return affected - sweep.affected
+
+    def _pages(self, sweep: Sweep, cause: dict[str, str]) -> Iterator[tuple[str, ...]]:
+        after = sweep.cursor
+        while True:
+            page, after = self.database.read(lambda tx: _nodes(tx, sweep, cause, after))  # noqa: B023 - runs at once
+            if page:
+                yield page
+            if after is None:
+                return
+
+    def _finish(self, sweep: Sweep, affected: int) -> None:
+        now = self.clock.now()
+        body: dict[str, json.Canonical] = {
+            "sweep": sweep.sweep_id,
+            "scope": sweep.scope,
+            "affected": affected,
+        }
+
+        def write(tx: Transaction) -> None:
+            tx.sweeps.save(replace(sweep, state=SweepState.done, done=now, affected=affected))
+            tx.audit.append(
+                audit.entry(
+                    AuditKind.sweep_done,
+                    body,
+                    now=now,
+                    random_bytes=self.random_bytes,
+                    tenant=tx.tenant,
+                )
+            )
+
+        self.database.write(write)
+        _log.info("sweep done", scope=sweep.scope, affected=affected)
+
+    def _visit(self, node_id: str, sweep: Sweep, cause: dict[str, str]) -> bool:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._lower(node_id, sweep, cause)
+            except Conflict as conflict:
+                if conflict.code not in {Code.epoch_moved, Code.state_changed}:
+                    raise
+                if attempt == _ATTEMPTS:
+                    # It attests faster than we look; each of those decisions was under the new
+                    # fence.
+                    _log.warning("node keeps changing under a sweep", node=node_id)
+        return False
+
+    def _lower(self, node_id: str, sweep: Sweep, cause: dict[str, str]) -> bool:
+        now = self.clock.now()
+        seen = self.database.read(lambda tx: self._see(tx, node_id, sweep, now))
+        if seen is None:
+            return False
+        appraised = self.appraiser.appraise(
+            seen.appraisal,
+            seen.claims,
+            Subject.of(seen.node),
+            verdicts=verdicts_of(seen.claims),
+            now=now,
+        )
+        after = _lowered(seen.node, appraised, cause)
+        changes = self._ended(seen, appraised, after, cause, now)
+        if not changes and after == seen.node:
+            return False
+        self._commit(seen, appraised, after, changes, now)
+        self.ring(node_id)
+        return True
+
+    def _see(self, tx: Transaction, node_id: str, sweep: Sweep, now: datetime) -> _Seen | None:
+        node = tx.nodes.find(node_id)
+        evidence = tx.evidence.find(node_id)
+        if node is None or evidence is None:
+            return None
+        claims = claims_of(evidence)
+        active = tx.leases.active_of_node(node_id)
+        scopes = {fences.policy(PolicyKind.RELEASE), fences.node(node_id), sweep.scope}
+        scopes |= {fences.workload(lease.workload) for lease in active}
+        facts = read_appraisal_facts(tx, self.book, claims, more_scopes=scopes, now=now)
+        workloads = [lease.workload for lease in active]
+        release = self.releaser.read(tx, node, workloads, facts.epochs)
+        return _Seen(node=node, claims=claims, appraisal=facts, release=release)
+
+    def _ended(
+        self,
+        seen: _Seen,
+        appraised: Appraised,
+        after: Node,
+        cause: dict[str, str],
+        now: datetime,
+    ) -> tuple[LeaseChange, ...]:
+        """Return the end of every lease that would not be granted any more."""
+        if after.posture is not Posture.COMPLIANT or after.state is not NodeState.admitted:
+            code = after.posture_code or f"node_{after.state}"
+            return tuple(
+                _end(lease, code, after.failure_class, now) for lease in seen.release.active
+            )
+        released = self.releaser.release(
+            seen.release,
+            Case(
+                node=seen.node,
+                appraised=appraised,
+                claims=seen.claims,
+                reference=seen.appraisal.reference,
+                limits=seen.appraisal.reference.limits,
+                challenge_issued=now,  # this decides whether, never until when
+                now=now,
+            ),
+        )
+        refused = {denial.workload: denial.code for denial in released.denials}
+        ends = []
+        for lease in seen.release.active:
+            leased = seen.release.leased_models[lease.lease_id]
+            if lease.workload in refused:
+                ends.append(_end(lease, refused[lease.workload], None, now))
+            elif leased - seen.release.workloads[lease.workload].active_keys:
+                ends.append(_end(lease, cause.get("code", "model_withdrawn"), None, now))
+        return tuple(ends)
+
+    def _commit(
+        self,
+        seen: _Seen,
+        appraised: Appraised,
+        after: Node,
+        changes: tuple[LeaseChange, ...],
+        now: datetime,
+    ) -> None:
+        record = Record.of(
+            kind=DecisionKind.reappraise,
+            audit_kind=AuditKind.node_reappraised,
+            node_id=seen.node.node_id,
+            outcome=Outcome.refused,
+            code=after.posture_code or (changes[0].lease.end_cause if changes else ""),
+            appraised=replace(appraised, posture=after.posture),
+            bound=None,
+            facts=seen.appraisal,
+            leases=changes,
+            correlation_id="",
+            now=now,
+            random_bytes=self.random_bytes,
+        )
+
+        def write(tx: Transaction) -> None:
+            tx.epochs.require(seen.appraisal.epochs)
+            if tx.nodes.get(seen.node.node_id).last_attested != seen.node.last_attested:
+                raise Conflict(Code.state_changed, "the node attested meanwhile")
+            if changes:
+                issued = self.issuer.issue(
+                    tx,
+                    node_id=seen.node.node_id,
+                    kind=TermsKind.REVOCATION,
+                    challenge=None,
+                    leases=tuple(lease_ledger.lease_terms(c, received=now) for c in changes),
+                    policies=appraised.policies,
+                    log_leaf=record.entry.leaf_hash,
+                    now=now,
+                )
+                lease_ledger.apply(tx, changes, sequence=issued.sequence)
+            tx.nodes.save(after)
+            append_decision(tx, record)
+
+        self.database.write(write)
+
+
+def _nodes(
+    tx: Transaction, sweep: Sweep, cause: dict[str, str], after: str | None
+) -> tuple[tuple[str, ...], str | None]:
+    """Return one page of the nodes that a sweep concerns, and where the next page begins."""
+    if sweep.scope.startswith("node/"):
+        return (sweep.scope.removeprefix("node/"),), None
+    if sweep.scope == fences.REFERENCE and "key" in cause:
+        matching = tx.evidence.matching(cause["kind"], cause["key"], limit=_PAGE, after=after)
+        return matching.items, matching.after
+    if sweep.scope == fences.PLATFORM:
+        on_platform = tx.nodes.on_platform(cause["platform"], limit=_PAGE, after=after)
+        return on_platform.items, on_platform.after
+    if sweep.scope.startswith("workload/"):
+        workload = sweep.scope.removeprefix("workload/")
+        leases = tx.leases.page(limit=MAX_PAGE, workload=workload, active=True)
+        holders = sorted({lease.node_id for lease in leases.items if lease.node_id > (after or "")})
+        page = tuple(holders[:_PAGE])
+        return page, page[-1] if len(holders) > _PAGE else None
+    everyone = tx.nodes.page(limit=_PAGE, after=after, state=NodeState.admitted)
+    return tuple(node.node_id for node in everyone.items), everyone.after
+
+
+def _lowered(node: Node, appraised: Appraised, cause: dict[str, str]) -> Node:
+    """Return the node with the worse of its posture and the new appraisal (F17)."""
+    if cause.get("code") == Code.platform_denied and node.state is NodeState.admitted:
+        return replace(
+            node,
+            state=NodeState.rejected,
+            posture=Posture.NONCOMPLIANT,
+            posture_code=Code.platform_denied.value,
+            failure_class=FailureClass.integrity,
+        )
+    if node.quarantined is not None or node.posture is not Posture.COMPLIANT:
+        return node
+    if appraised.posture is Posture.COMPLIANT:
+        return node
+    return replace(
+        node,
+        posture=appraised.posture,
+        posture_code=appraised.code,
+        failure_class=appraised.failure,
+    )
+
+
+def _end(lease: Lease, code: str, failure: FailureClass | None, now: datetime) -> LeaseChange:
+    exposure = lease_ledger.exposure_after(lease, failure=failure, cause=code)
+    return lease_ledger.ended(lease, cause=code, exposure=exposure, now=now)

@@ -1,0 +1,1 @@
+"""The attester: the smallest trusted code. It attests, holds leases and runs sealed models."""

@@ -1,0 +1,1 @@
+"""Attesters: where this machine's evidence comes from."""

@@ -1,0 +1,174 @@
+"""Putting an agent together: the only module that builds concrete things."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, cast
+
+from sealward.enclave_agent.attesters.port import Attester
+from sealward.enclave_agent.backoff import Backoff
+from sealward.enclave_agent.clock import boottime_ns, wall_ms
+from sealward.enclave_agent.config import AgentSettings, Listen
+from sealward.enclave_agent.enrollment import Enroller
+from sealward.enclave_agent.evidence import EvidenceMaker
+from sealward.enclave_agent.gate import BookGate
+from sealward.enclave_agent.hardening import Applied
+from sealward.enclave_agent.holdings import Holdings
+from sealward.enclave_agent.identity import HpkeKeyring, InstanceKeys
+from sealward.enclave_agent.inference.catalog import Catalog
+from sealward.enclave_agent.inference.oip import Budgets, InferenceApp
+from sealward.enclave_agent.inference.server import InferenceServer, TlsFiles
+from sealward.enclave_agent.inference.worker_client import WorkerLimits
+from sealward.enclave_agent.leases import LeaseBook
+from sealward.enclave_agent.models import ModelHost, ModelKeeper
+from sealward.enclave_agent.pacing import Pacing
+from sealward.enclave_agent.runtime import AgentRuntime, Delays, Ended
+from sealward.enclave_agent.sealed_host import SealedModelHost
+from sealward.enclave_agent.session import SessionParts
+from sealward.enclave_agent.standing import Standing
+from sealward.enclave_agent.statements import StatementDesk
+from sealward.enclave_agent.status import AgentApp, StatusSource
+from sealward.enclave_agent.transport import Addresses, ControlPlane
+from sealward.protos.trust import TrustConfiguration
+from sealward.telemetry import get_logger
+
+ATTEST_BACKOFF_S: Final = (1.0, 60.0)  # after a denied attestation: the first wait, and the longest
+DECRYPTION_THREADS: Final = 2
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """A complete agent that has not started."""
+
+    runtime: AgentRuntime
+    server: InferenceServer
+    parts: SessionParts
+    catalog: Catalog
+
+    async def run(self, stop: asyncio.Event) -> Ended:
+        """Serve and renew until the end; return why it ended when all is wiped and closed.
+
+        Raises:
+            OSError: the inference address cannot be had.
+        """
+        port = await self.server.start()
+        _log.info("agent started", node=self.parts.maker.keys.node.hex(), inference_port=port)
+        try:
+            ended = await self.runtime.run(stop)
+        finally:
+            await self.server.stop()
+        _log.info("agent ended", because=ended)
+        return ended
+
+
+async def run(begin: Callable[[], Agent], stop: asyncio.Event) -> None:
+    """Run one instance after the other, each with keys of its own, until `stop` is set.
+
+    Args:
+        begin: builds a new instance.
+        stop: ends the present one, and the last.
+
+    Raises:
+        OSError: the inference address cannot be had.
+    """
+    while await begin().run(stop) is Ended.SPENT:
+        _log.warning("this instance is unknown to its control plane; beginning a new one")
+
+
+def build(
+    settings: AgentSettings,
+    *,
+    trust: TrustConfiguration,
+    attester: Attester,
+    join_token: str,
+    hardening: tuple[Applied, ...],
+    host: ModelHost | None = None,
+    delays: Delays | None = None,
+) -> Agent:
+    """Build an agent with fresh keys. Must run on the event loop that will run it.
+
+    Args:
+        settings: what the operator decides.
+        trust: the measured trust configuration.
+        attester: where evidence comes from.
+        join_token: single-use token, or empty.
+        hardening: what this process took from itself, for the status.
+        host: opens models; sealed files of the models folder by default.
+        delays: between tries; the defaults of `Delays` when None.
+    """
+    keys = InstanceKeys.generate()
+    book, catalog = LeaseBook(), Catalog()
+    maker = EvidenceMaker(trust=trust, keys=keys, attester=attester)
+    keyring = HpkeKeyring(random_bytes=secrets.token_bytes, now_ns=boottime_ns())
+    host = host or SealedModelHost(
+        settings.models, tenant=trust.tenant, limits=WorkerLimits(), threads=DECRYPTION_THREADS
+    )
+    gate = BookGate(
+        book,
+        trust_domain=trust.trust_domain,
+        tenant=trust.tenant,
+        clock=boottime_ns,
+        wall_clock=wall_ms,
+    )
+    desk = StatementDesk(keys, boottime_ns)
+    keeper = ModelKeeper(host, catalog, clock=boottime_ns, random_bytes=secrets.token_bytes)
+    first, most = ATTEST_BACKOFF_S
+    parts = SessionParts(
+        maker=maker,
+        keyring=keyring,
+        book=book,
+        holdings=Holdings(
+            trust=trust,
+            keys=keys,
+            book=book,
+            gate=gate,
+            keeper=keeper,
+            desk=desk,
+            clock=boottime_ns,
+        ),
+        desk=desk,
+        standing=Standing(),
+        pacing=Pacing(book, Backoff(first=first, most=most, random_bytes=secrets.token_bytes)),
+        clock=boottime_ns,
+        workloads=settings.workloads,
+    )
+    addresses = Addresses(enrollment=settings.enrollment, agent=settings.agent)
+    plane = ControlPlane(addresses, server_roots=trust.server_roots, keys=keys)
+    status = StatusSource(parts=parts, catalog=catalog, hardening=hardening, wall_clock=wall_ms)
+    return Agent(
+        runtime=AgentRuntime(
+            plane=plane,
+            enroller=Enroller(
+                plane=plane,
+                maker=maker,
+                keyring=keyring,
+                clock=boottime_ns,
+                join_token=join_token,
+            ),
+            parts=parts,
+            wall_clock=wall_ms,
+            delays=delays or Delays(),
+            random_bytes=secrets.token_bytes,
+        ),
+        server=_server(
+            settings.listen,
+            AgentApp(InferenceApp(catalog=catalog, gate=gate, budgets=Budgets()), status),
+        ),
+        parts=parts,
+        catalog=catalog,
+    )
+
+
+def _server(listen: Listen, app: AgentApp) -> InferenceServer:
+    tls = (
+        None
+        if listen.certificate is None or listen.key is None
+        else TlsFiles(certificate=listen.certificate, key=listen.key)
+    )
+    # The server hands any ASGI application to uvicorn; its annotation names the usual one.
+    return InferenceServer(cast("InferenceApp", app), host=listen.host, port=listen.port, tls=tls)

@@ -1,0 +1,257 @@
+"""What this agent holds: leases, keys, models; and what verified terms do to them.
+
+The order, for an answer and for a revocation alike:
+
+1. the terms are verified (rule 1) and accepted by the lease book (rules 2 to 4, 6): from this
+   instant the gate refuses what ended;
+2. keys that came along are opened and kept (rule 5), the ratchet moves;
+3. what no live lease covers is stopped and wiped, all models at once;
+4. a signed statement says so.
+
+Steps 1 and 2 happen without a suspension, so no other task sees half of them. Steps 3 and 4 run as
+a task of their own: a connection that breaks does not interrupt a wipe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from sealward.enclave_agent.clock import BootClock
+from sealward.enclave_agent.evidence import BoundEvidence, Ratchet
+from sealward.enclave_agent.gate import BookGate
+from sealward.enclave_agent.grants import WrapRefused, open_content_key, open_ratchet
+from sealward.enclave_agent.identity import InstanceKeys
+from sealward.enclave_agent.leases import (
+    HeldLease,
+    LeaseBook,
+    Outcome,
+    TermsCode,
+    TermsRefused,
+)
+from sealward.enclave_agent.messages import AttestAnswer
+from sealward.enclave_agent.models import ModelKeeper
+from sealward.enclave_agent.statements import StatementDesk
+from sealward.protos import terms
+from sealward.protos.terms import ModelTerms, VerifiedTerms
+from sealward.protos.trust import TrustConfiguration
+from sealward.protos.wipe import WipeCause
+from sealward.telemetry import get_logger
+from sealward.verifier.rats.errors import VerifierError
+
+_log = get_logger(__name__)
+
+
+class Holdings:
+    """The one place where terms, keys, models and statements meet."""
+
+    def __init__(
+        self,
+        *,
+        trust: TrustConfiguration,
+        keys: InstanceKeys,
+        book: LeaseBook,
+        gate: BookGate,
+        keeper: ModelKeeper,
+        desk: StatementDesk,
+        clock: BootClock,
+    ) -> None:
+        self._trust: Final = trust
+        self._keys: Final = keys
+        self._book: Final = book
+        self._gate: Final = gate
+        self._keeper: Final = keeper
+        self._desk: Final = desk
+        self._clock: Final = clock
+        self._settling: set[asyncio.Task[None]] = set()
+        self._ratchet: Ratchet | None = None
+        self._stopped = False
+
+    @property
+    def ratchet(self) -> Ratchet | None:
+        """The secret that the next attestation proves to hold; None before the first answer."""
+        return self._ratchet
+
+    def forget_ratchet(self) -> None:
+        """Begin again: this instance was enrolled anew."""
+        self._ratchet = None
+
+    def held_leases(self) -> tuple[bytes, ...]:
+        """Return ids of live leases whose keys are here; others are asked for again."""
+        return tuple(
+            lease.lease_id
+            for lease in self._book.live(self._clock())
+            if not self._keeper.missing(lease.models)
+        )
+
+    def open_models(self) -> tuple[bytes, ...]:
+        """Return the header digests of the models that run."""
+        return tuple(dict.fromkeys(model.header_digest for model in self._keeper.running()))
+
+    def take_answer(self, answer: AttestAnswer, sent: BoundEvidence, *, sent_ns: int) -> Outcome:
+        """Use the answer to the attestation that left after `sent_ns`.
+
+        Raises:
+            TermsRefused: the terms were dropped; nothing changed.
+        """
+        if self._stopped:
+            raise TermsRefused(TermsCode.STALE, "the agent is stopping")
+        now_ns = self._clock()
+        verified = self._verify(answer.signed_terms)
+        outcome = self._book.accept_grant(
+            verified, nonce=sent.challenge.nonce, sent_ns=sent_ns, now_ns=now_ns
+        )
+        for wrapped in answer.content_keys:
+            self._take_key(wrapped, sent, verified, outcome)
+        if answer.ratchet is not None:
+            self._take_ratchet(answer.ratchet, sent, verified)
+        self._settle(WipeCause.REVOKED, outcome.ended, sequence=outcome.sequence, since_ns=now_ns)
+        self._report(outcome)
+        return outcome
+
+    def take_revocation(self, signed_terms: bytes) -> Outcome:
+        """Use terms that the control plane pushed.
+
+        Raises:
+            TermsRefused: the terms were dropped; nothing changed.
+        """
+        now_ns = self._clock()
+        outcome = self._book.accept_revocation(self._verify(signed_terms), now_ns=now_ns)
+        self._settle(WipeCause.REVOKED, outcome.ended, sequence=outcome.sequence, since_ns=now_ns)
+        self._report(outcome)
+        return outcome
+
+    def expire(self) -> tuple[HeldLease, ...]:
+        """End and wipe what has reached its horizon."""
+        now_ns = self._clock()
+        ended = self._book.expire(now_ns)
+        if ended:
+            since_ns = min(now_ns, *(lease.horizon_ns for lease in ended))
+            self._settle(WipeCause.HORIZON, ended, sequence=None, since_ns=since_ns)
+        return ended
+
+    async def reopen(self) -> None:
+        """Open again what should run and does not."""
+        await self._keeper.open_kept()
+
+    async def stop(self) -> None:
+        """End everything, wipe it and state so; return when it is done."""
+        self._stopped = True
+        since_ns = self._clock()
+        self._settle(WipeCause.SHUTDOWN, self._book.end_all(), sequence=None, since_ns=since_ns)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Return when no wipe is under way."""
+        while self._settling:
+            await asyncio.wait(tuple(self._settling))
+
+    def leased_models(self) -> tuple[ModelTerms, ...]:
+        """Return the models that live leases cover and no terms have outdated."""
+        leased = (model for lease in self._book.live(self._clock()) for model in lease.models)
+        return tuple(model for model in leased if self._book.may_run(model))
+
+    def _verify(self, signed_terms: bytes) -> VerifiedTerms:
+        try:
+            return terms.verify(
+                signed_terms,
+                keys=self._trust.terms_keys,
+                trust_domain=self._trust.trust_domain,
+                tenant=self._trust.tenant,
+                node=self._keys.node,
+            )
+        except VerifierError as error:
+            raise TermsRefused(TermsCode.UNTRUSTED, f"{error.code}: {error.detail}") from error
+
+    def _take_key(
+        self, wrapped: bytes, sent: BoundEvidence, verified: VerifiedTerms, outcome: Outcome
+    ) -> None:
+        try:
+            granted = open_content_key(
+                wrapped,
+                hpke_key=sent.hpke_key,
+                terms_digest=verified.digest,
+                leases=outcome.held,
+            )
+        except WrapRefused as refused:
+            _log.error("content key refused", code=refused.code, sequence=outcome.sequence)
+            return
+        self._keeper.take_key(granted)
+
+    def _take_ratchet(self, wrapped: bytes, sent: BoundEvidence, verified: VerifiedTerms) -> None:
+        try:
+            self._ratchet = open_ratchet(
+                wrapped, hpke_key=sent.hpke_key, terms_digest=verified.digest
+            )
+        except WrapRefused as refused:  # the last one stays good for one more attestation
+            _log.error("ratchet refused", code=refused.code)
+
+    def _settle(
+        self,
+        cause: WipeCause,
+        ended: tuple[HeldLease, ...],
+        *,
+        sequence: int | None,
+        since_ns: int,
+    ) -> None:
+        self._gate.note_ended(ended, cause)
+        self._spawn(self._wipe(cause, ended, sequence=sequence, since_ns=since_ns))
+
+    async def _wipe(
+        self,
+        cause: WipeCause,
+        ended: tuple[HeldLease, ...],
+        *,
+        sequence: int | None,
+        since_ns: int,
+    ) -> None:
+        wiped = await self._keeper.keep_only(self.leased_models(), f"lease ended: {cause}")
+        await self._keeper.open_kept()
+        # A renewal can drop one model of a lease that goes on: the statement then names the
+        # leases that still run here, as a statement names at least one.
+        leases = tuple(lease.lease_id for lease in ended) or tuple(
+            lease.lease_id for lease in self._book.live(self._clock())
+        )
+        if not leases or not (ended or wiped.items):
+            return
+        self._desk.state(cause, leases, wiped, sequence=sequence, since_ns=since_ns)
+        _log.warning(
+            "wiped",
+            cause=cause,
+            leases=[lease.hex() for lease in leases],
+            models=[f"{item.model}/{item.version}" for item in wiped.items],
+            workers=[f"{item.worker_pid}: {item.exit_status}" for item in wiped.items],
+            weight_bytes=sum(item.weight_bytes for item in wiped.items),
+            elapsed_ms=(self._clock() - since_ns) // 1_000_000,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settled)
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        self._settling.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("a wipe failed", error=repr(error))
+
+    def _report(self, outcome: Outcome) -> None:
+        for lease in outcome.held:
+            _log.info(
+                "lease held",
+                lease=lease.lease_id.hex(),
+                workload=lease.workload,
+                sequence=outcome.sequence,
+                remaining_ms=(lease.horizon_ns - self._clock()) // 1_000_000,
+                limited_by=lease.cause,
+            )
+        for lease in outcome.ended:
+            _log.warning("lease ended", lease=lease.lease_id.hex(), workload=lease.workload)
+        for refusal in outcome.refused:
+            _log.error(
+                "lease refused by this agent",
+                lease=refusal.lease_id.hex(),
+                workload=refusal.workload,
+                code=refusal.code,
+            )

@@ -1,0 +1,1 @@
+"""Sealed model workers and the server in front of them."""

@@ -1,0 +1,342 @@
+"""One connection to the control plane: the stream, and the attestations made while it is open.
+
+Four tasks share it and end together: one reads the stream, one writes wipe statements, one asks
+for challenges, one answers them. A session ends by raising what ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeVar
+
+from grpc import aio
+
+import sealward
+from sealward.enclave_agent.attesters.port import AttesterUnavailable
+from sealward.enclave_agent.certificate import NodeCertificate, read_certificate
+from sealward.enclave_agent.clock import NS_PER_S, BootClock, clock_source
+from sealward.enclave_agent.enrollment import describe
+from sealward.enclave_agent.evidence import BoundEvidence, EvidenceMaker
+from sealward.enclave_agent.holdings import Holdings
+from sealward.enclave_agent.identity import HpkeKeyring
+from sealward.enclave_agent.leases import LeaseBook, TermsRefused
+from sealward.enclave_agent.messages import (
+    PROTOCOL_VERSION,
+    AttestAnswer,
+    Challenge,
+    Denial,
+    ProtocolViolation,
+    read_challenge,
+    read_digest,
+)
+from sealward.enclave_agent.pacing import Pacing
+from sealward.enclave_agent.standing import Standing
+from sealward.enclave_agent.statements import StatementDesk
+from sealward.enclave_agent.transport import (
+    AgentClient,
+    CallFailed,
+    Refused,
+    Stream,
+    Unreachable,
+    translated,
+)
+from sealward.protos import agent_pb2
+from sealward.telemetry import correlated, get_logger, new_correlation_id
+from sealward.verifier.rats.binding import AgentStatement, Purpose
+
+LOOK_S: Final = 0.25  # how often the asker looks at the boot-time clock, which no timer follows
+FINISH_S: Final = 5.0  # for an attestation whose answer may hold keys, when the stream breaks
+
+# The control plane does not admit this node (any more), or not with this certificate. Not among
+# them: `clone_detected`, which an operator decides; enrolling again would hide it.
+NOT_ADMITTED: Final = frozenset(
+    {"node_pending", "node_rejected", "node_retired", "unauthenticated", "channel_mismatch"}
+)
+UNKNOWN: Final = frozenset({"node_unknown", "not_found"})
+T = TypeVar("T")
+_log = get_logger(__name__)
+
+
+class EnrollAgain(Exception):
+    """This node must be enrolled again before anything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionParts:
+    """What a session works with; everything outlives it."""
+
+    maker: EvidenceMaker
+    keyring: HpkeKeyring
+    book: LeaseBook
+    holdings: Holdings
+    desk: StatementDesk
+    standing: Standing
+    pacing: Pacing
+    clock: BootClock
+    workloads: tuple[str, ...]
+
+
+class Session:
+    """See the module.
+
+    Attributes:
+        heard: whether the control plane said anything on this connection.
+    """
+
+    def __init__(self, client: AgentClient, parts: SessionParts) -> None:
+        self.heard = False
+        self._client: Final = client
+        self._parts: Final = parts
+        self._challenge: Challenge | None = None
+        self._challenged: Final = asyncio.Event()
+        self._in_flight: asyncio.Task[tuple[bytes, ...]] | None = None
+        self._writing: Final = asyncio.Lock()
+
+    async def run(self) -> NodeCertificate:
+        """Serve the connection until a fresh certificate asks for another one, and return that.
+
+        Raises:
+            Unreachable: the connection is of no further use.
+            Refused: the control plane refuses the stream, or does not know this node.
+            EnrollAgain: it does not admit this node, or its first answer was lost.
+        """
+        stream = self._client.watch()
+        try:
+            await self._say(stream, agent_pb2.AgentMessage(hello=self._hello()))
+            return await _first(
+                self._read(stream), self._tell(stream), self._ask(stream), self._answer()
+            )
+        except Unreachable:
+            await self._finish()
+            raise
+        finally:
+            if self._in_flight is not None:
+                self._in_flight.cancel()
+            self._parts.standing.connected = False
+            stream.cancel()
+
+    async def _finish(self) -> None:
+        """Wait for the answer that is on its way, and use it.
+
+        Raises:
+            EnrollAgain: it was lost, and it was the first one.
+        """
+        if self._in_flight is None:
+            return
+        with contextlib.suppress(CallFailed):
+            try:
+                async with asyncio.timeout(FINISH_S):
+                    await self._in_flight
+            except TimeoutError:
+                self._require_ratchet()
+
+    def _require_ratchet(self) -> None:
+        """Enrol again if the first answer's ratchet is not here: the next attestation needs it."""
+        if self._parts.holdings.ratchet is None:
+            raise EnrollAgain
+
+    def _hello(self) -> agent_pb2.Hello:
+        return agent_pb2.Hello(
+            protocol_version=PROTOCOL_VERSION,
+            highest_sequence=self._parts.book.highest_sequence,
+            held=[
+                agent_pb2.HeldLease(lease_id=lease) for lease in self._parts.holdings.held_leases()
+            ],
+        )
+
+    async def _say(self, stream: Stream, message: agent_pb2.AgentMessage) -> None:
+        with translated():
+            async with self._writing:
+                await stream.write(message)
+
+    async def _read(self, stream: Stream) -> NoReturn:
+        with translated():
+            await stream.wait_for_connection()  # the control plane accepted the certificate
+            self._parts.standing.reached()
+            while True:
+                message = await stream.read()
+                if message is aio.EOF or not isinstance(message, agent_pb2.ServerMessage):
+                    raise Unreachable(f"the stream ended: {(await stream.code()).name.lower()}")
+                self.heard = True
+                self._take(message)
+
+    def _take(self, message: agent_pb2.ServerMessage) -> None:
+        match message.WhichOneof("message"):
+            case "challenge":
+                # A newer challenge replaces one that nobody has begun to answer.
+                self._challenge = read_challenge(message.challenge, now_ns=self._parts.clock())
+                self._challenged.set()
+            case "terms":
+                self._take_revocation(message.terms)
+            case "wipe_recorded":
+                self._parts.desk.recorded(read_digest(message.wipe_recorded))
+            case _:
+                raise ProtocolViolation("a message of a kind that this agent does not know")
+
+    def _take_revocation(self, signed_terms: bytes) -> None:
+        parts = self._parts
+        try:
+            outcome = parts.holdings.take_revocation(signed_terms)
+        except TermsRefused as refused:
+            _log.warning("pushed terms dropped", code=refused.code, why=str(refused))
+            return
+        live = bool(parts.book.live(parts.clock()))
+        parts.standing.drained(live=live)
+        if outcome.ended and not live:
+            parts.pacing.failed(parts.clock())  # whoever was revoked need not ask at once
+
+    async def _tell(self, stream: Stream) -> NoReturn:
+        told: set[bytes] = set()  # on this stream; the next one is told again
+        while True:
+            for statement in self._parts.desk.waiting():
+                if statement not in told:
+                    told.add(statement)
+                    wiped = agent_pb2.WipeStatement(statement=statement)
+                    await self._say(stream, agent_pb2.AgentMessage(wiped=wiped))
+            await self._parts.desk.changed()
+
+    async def _ask(self, stream: Stream) -> NoReturn:
+        parts = self._parts
+        while True:
+            now_ns = parts.clock()
+            left_s = (parts.pacing.ask_at_ns() - now_ns) / NS_PER_S
+            if left_s > 0 or self._challenge is not None or self._in_flight is not None:
+                await asyncio.sleep(min(max(left_s, 0.01), LOOK_S))
+                continue
+            parts.pacing.asked(now_ns)
+            wanted = agent_pb2.ChallengeWanted()
+            await self._say(stream, agent_pb2.AgentMessage(challenge_wanted=wanted))
+
+    async def _answer(self) -> NodeCertificate:
+        while True:
+            await self._challenged.wait()
+            self._challenged.clear()
+            challenge, self._challenge = self._challenge, None
+            if challenge is None or self._parts.clock() >= challenge.expires_ns:
+                continue
+            with correlated(new_correlation_id()):
+                certificate = await self._attest(challenge)
+            if certificate is not None:
+                return certificate
+
+    async def _attest(self, challenge: Challenge) -> NodeCertificate | None:
+        """Answer one challenge; return a fresh certificate if one came along."""
+        parts = self._parts
+        try:
+            bound = await self._evidence(challenge)
+        except AttesterUnavailable as error:
+            _log.error("no evidence can be had", why=str(error))
+            parts.pacing.failed(parts.clock())
+            return None
+        # A task of its own: when the stream breaks, an answer that is on its way is still used.
+        self._in_flight = asyncio.create_task(self._exchange(bound))
+        try:
+            chain = await asyncio.shield(self._in_flight)
+        finally:
+            if self._in_flight.done():  # else it is `_finish` that waits for it
+                self._in_flight = None
+        if not chain:
+            return None
+        with translated():
+            return read_certificate(chain, tls_spki=parts.maker.keys.tls_spki)
+
+    async def _exchange(self, bound: BoundEvidence) -> tuple[bytes, ...]:
+        """Send evidence and use the answer; return the certificate chain it carried."""
+        parts = self._parts
+        sent_ns = parts.clock()  # rule 4: read before the request leaves
+        try:
+            answer = await self._client.attest(self._request(bound))
+        except Refused as refused:
+            self._denied(refused)
+            return ()
+        except Unreachable:
+            parts.pacing.failed(parts.clock())
+            self._require_ratchet()
+            raise
+        self.heard = True
+        try:
+            parts.holdings.take_answer(answer, bound, sent_ns=sent_ns)
+        except TermsRefused as refused_terms:
+            _log.warning("terms dropped", code=refused_terms.code, why=str(refused_terms))
+            parts.pacing.failed(parts.clock())
+            parts.standing.drained(live=bool(parts.book.live(parts.clock())))
+            self._require_ratchet()
+            return answer.chain
+        self._answered(answer)
+        self._require_ratchet()
+        return answer.chain
+
+    def _answered(self, answer: AttestAnswer) -> None:
+        parts = self._parts
+        now_ns = parts.clock()
+        live = bool(parts.book.live(now_ns))
+        parts.standing.answered(live=live, denial=answer.denial)
+        for workload, denial in answer.refused:
+            _log.warning("workload refused", workload=workload, **_fields(denial))
+        if answer.denial is not None:
+            _log.warning("not compliant", posture=answer.posture, **_fields(answer.denial))
+        if live and answer.denial is None:
+            parts.pacing.granted()
+        else:
+            parts.pacing.failed(now_ns, again_s=answer.again_s)
+
+    def _denied(self, refused: Refused) -> None:
+        """Take note of an attestation that was refused outright.
+
+        Raises:
+            EnrollAgain: the control plane does not admit this node.
+            Refused: it has never heard of it.
+        """
+        parts = self._parts
+        denial = Denial(code=refused.code, correlation_id=refused.correlation_id)
+        _log.warning("attestation refused", **_fields(denial))
+        parts.pacing.failed(parts.clock())
+        parts.standing.denied(denial, live=bool(parts.book.live(parts.clock())))
+        if refused.code in UNKNOWN:
+            raise refused
+        if refused.code in NOT_ADMITTED:
+            raise EnrollAgain
+
+    async def _evidence(self, challenge: Challenge) -> BoundEvidence:
+        parts = self._parts
+        return await parts.maker.make(
+            Purpose.ATTEST,
+            challenge,
+            hpke_key=parts.keyring.current(parts.clock()),
+            statement=AgentStatement(
+                agent_version=sealward.__version__,
+                clock_source=clock_source(),
+                held_leases=parts.holdings.held_leases(),
+                open_models=parts.holdings.open_models(),
+            ),
+            ratchet=parts.holdings.ratchet,
+        )
+
+    def _request(self, bound: BoundEvidence) -> agent_pb2.AttestRequest:
+        return agent_pb2.AttestRequest(
+            protocol_version=PROTOCOL_VERSION,
+            ticket=bound.challenge.ticket,
+            binding=bound.binding,
+            evidence=bound.evidence,
+            workloads=self._parts.workloads,
+            agent=describe(self._parts.maker),
+        )
+
+
+def _fields(denial: Denial) -> dict[str, str]:
+    return {"code": denial.code, "quote": denial.correlation_id}
+
+
+async def _first(*works: Coroutine[Any, Any, T]) -> T:
+    """Return what the first of `works` to end returns or raises; end the others."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return next(task for task in tasks if task in done).result()

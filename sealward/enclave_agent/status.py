@@ -1,0 +1,117 @@
+"""What an operator of this machine may see of the agent: no secrets, and not from elsewhere.
+
+`GET /v1/status` on the inference listener, answered to connections from this machine only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import sealward
+from sealward.enclave_agent.clock import NS_PER_MS, WallClock, clock_source
+from sealward.enclave_agent.hardening import Applied
+from sealward.enclave_agent.inference import http
+from sealward.enclave_agent.inference.catalog import Catalog
+from sealward.enclave_agent.inference.oip import InferenceApp
+from sealward.enclave_agent.session import SessionParts
+
+if TYPE_CHECKING:
+    from sealward.verifier.wire.json import Canonical
+
+PATH: Final = "/v1/status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSource:
+    """Where the status comes from; asked anew for every answer."""
+
+    parts: SessionParts
+    catalog: Catalog
+    hardening: tuple[Applied, ...]
+    wall_clock: WallClock
+
+    def snapshot(self) -> dict[str, Canonical]:
+        """Return the status as JSON."""
+        parts = self.parts
+        standing, maker = parts.standing, parts.maker
+        certificate, denial = standing.certificate, standing.last_denial
+        return {
+            "agent_version": sealward.__version__,
+            "node": maker.keys.node.hex(),
+            "trust_domain": maker.trust.trust_domain,
+            "tenant": maker.trust.tenant,
+            "development": maker.trust.development,
+            "attester": maker.attester.kind,
+            "clock_source": clock_source(),
+            "state": standing.state.value,
+            "connected": standing.connected,
+            "certificate_ends_in_ms": (
+                None
+                if certificate is None
+                else max(0, certificate.not_after_ms - self.wall_clock())
+            ),
+            "last_denial": (
+                None
+                if denial is None
+                else {"code": denial.code, "correlation_id": denial.correlation_id}
+            ),
+            "highest_sequence": parts.book.highest_sequence,
+            "workloads": list(parts.workloads),
+            "leases": self._leases(),
+            "models": [
+                {
+                    "name": entry.name,
+                    "version": entry.version,
+                    "state": entry.state.value,
+                    "reason": entry.reason,
+                }
+                for entry in self.catalog.index()
+            ],
+            "statements_waiting": len(parts.desk.waiting()),
+            "hardening": {applied.measure.value: applied.why_not for applied in self.hardening},
+        }
+
+    def _leases(self) -> list[Canonical]:
+        now_ns = self.parts.clock()
+        return [
+            {
+                "lease": lease.lease_id.hex(),
+                "workload": lease.workload,
+                "remaining_ms": (lease.horizon_ns - now_ns) // NS_PER_MS,
+                "limited_by": lease.cause,
+                "models": [f"{model.name}/{model.version}" for model in lease.models],
+            }
+            for lease in self.parts.book.live(now_ns)
+        ]
+
+
+class AgentApp:
+    """The inference application, with the status beside it."""
+
+    def __init__(self, inference: InferenceApp, status: StatusSource) -> None:
+        self._inference: Final = inference
+        self._status: Final = status
+
+    async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"] != PATH or not _from_here(scope):
+            await self._inference(scope, receive, send)
+            return
+        if scope["method"] != "GET":
+            await http.error_response(405, "method_not_allowed", "use GET").send(send)
+            return
+        await http.json_response(200, self._status.snapshot()).send(send)
+
+
+def _from_here(scope: http.Scope) -> bool:
+    """Say whether the connection comes from this machine: loopback, or our own address."""
+    client, server = scope.get("client"), scope.get("server")
+    if not client or not server:
+        return False
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return False
+    return address.is_loopback or client[0] == server[0]

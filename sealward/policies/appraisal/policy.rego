@@ -1,0 +1,333 @@
+# METADATA
+# title: Shipped appraisal policy
+# description: |
+#   Turns claims that the verifier has already authenticated into a trust vector (AR4SI names and
+#   tiers) and the reasons behind every tier that is not affirming.
+#
+#   How to read it: each thing we ask for is one positive rule (`debug_off`, `launch_known`, ...). A
+#   tier is affirming only when all its rules hold, so a claim that is missing or of another type
+#   counts against the node and never for it. Reasons only explain; no tier depends on one.
+package sealward.appraisal
+
+import rego.v1
+
+trust_vector := {
+	"instance-identity": instance_identity,
+	"configuration": configuration,
+	"executables": executables,
+	"file-system": file_system,
+	"hardware": hardware,
+	"runtime-opaque": runtime_opaque,
+	"storage-opaque": "none", # launch evidence says nothing about storage at rest
+	"sourced-data": "none", # nor about the data a workload is fed
+}
+
+# --- instance-identity --------------------------------------------------------------------------
+
+default instance_identity := "contraindicated"
+
+instance_identity := "affirming" if instance_named
+
+instance_named if {
+	is_string(input.claims.instance_value)
+	input.claims.instance_value != ""
+}
+
+reasons contains {
+	"code": "instance_value_missing",
+	"claim": "claims.instance_value",
+	"expected": "a value that tells this instance from every other",
+	"actual": claim("instance_value"),
+	"hint": "the evidence names no instance; attest again from a format that does",
+} if {
+	not instance_named
+}
+
+# --- executables and file-system ----------------------------------------------------------------
+
+default executables := "contraindicated"
+
+executables := "affirming" if {
+	launch_known
+	all_in_time
+}
+all_in_time if {
+	every entry in entries {
+		in_time(entry)
+	}
+}
+
+default file_system := "none"
+
+# Only a measured chain that reaches the root file system says anything about files.
+file_system := "affirming" if {
+	executables == "affirming"
+	some entry in entries
+	"rootfs" in entry.components
+}
+
+# The host hands us only the reference entries that these digests match (blueprint 5.3).
+entries contains data.reference.measurement[measured.digest] if some measured in input.claims.measurements
+
+measured_at_all if count(input.claims.measurements) > 0
+
+launch_known if {
+	measured_at_all
+	every measured in input.claims.measurements {
+		data.reference.measurement[measured.digest]
+	}
+}
+
+in_time(entry) if entry.not_after == null
+
+in_time(entry) if {
+	is_string(entry.not_after)
+	time.parse_rfc3339_ns(input.now) < time.parse_rfc3339_ns(entry.not_after)
+}
+
+reasons contains {
+	"code": "measurement_missing",
+	"claim": "claims.measurements",
+	"expected": "at least one measurement",
+	"actual": null,
+	"hint": "the evidence measures nothing; attest again from a format that does",
+} if {
+	not measured_at_all
+}
+
+reasons contains {
+	"code": "unknown_measurement",
+	"claim": sprintf("claims.measurements[%v]", [object.get(measured, "name", "?")]),
+	"expected": "a digest in an active reference set",
+	"actual": object.get(measured, "digest", null),
+	"hint": "import and activate a reference set with this digest, or start the node from a listed image",
+} if {
+	not launch_known
+	some measured in input.claims.measurements
+	not data.reference.measurement[measured.digest]
+}
+
+reasons contains {
+	"code": "reference_expired",
+	"claim": "claims.measurements",
+	"expected": sprintf("a reference value in force at %v", [input.now]),
+	"actual": sprintf("%v, not after %v", [entry.name, object.get(entry, "not_after", "?")]),
+	"hint": "move the node to a current release, or renew the reference value",
+} if {
+	not all_in_time
+	some entry in entries
+	not in_time(entry)
+}
+
+# --- configuration ------------------------------------------------------------------------------
+
+default configuration := "contraindicated"
+
+configuration := "affirming" if {
+	debug_off
+	not_migratable
+	privilege_expected
+	trust_config_measured
+}
+
+debug_off if input.claims.debug == false
+
+not_migratable if input.claims.migratable == false
+
+privilege_expected if input.claims.vmpl == 0
+
+privilege_expected if input.claims.vmpl == null # formats without privilege levels say so
+
+# F15: the agent's pins are measured, either in HOST_DATA or in the image itself.
+trust_config_measured if {
+	count(entries) > 0
+	every entry in entries {
+		trust_config_measured_by(entry)
+	}
+}
+
+trust_config_measured_by(entry) if entry.trust_config == "image"
+
+trust_config_measured_by(entry) if {
+	entry.trust_config == "host_data"
+	is_string(input.claims.host_data)
+	input.claims.host_data == input.expected.trust_config_digest
+}
+
+reasons contains {
+	"code": "debug_enabled",
+	"claim": "claims.debug",
+	"expected": false,
+	"actual": claim("debug"),
+	"hint": "launch the guest with debugging disallowed by its launch policy",
+} if {
+	not debug_off
+}
+
+reasons contains {
+	"code": "migration_enabled",
+	"claim": "claims.migratable",
+	"expected": false,
+	"actual": claim("migratable"),
+	"hint": "launch the guest without a migration agent",
+} if {
+	not not_migratable
+}
+
+reasons contains {
+	"code": "vmpl_unexpected",
+	"claim": "claims.vmpl",
+	"expected": 0,
+	"actual": claim("vmpl"),
+	"hint": "request the report from the most privileged level of the guest",
+} if {
+	not privilege_expected
+}
+
+reasons contains {
+	"code": "trust_config_mismatch",
+	"claim": "claims.host_data",
+	"expected": object.get(input, ["expected", "trust_config_digest"], null),
+	"actual": claim("host_data"),
+	"hint": "start the guest with HOST_DATA set to the digest of this control plane's trust configuration",
+} if {
+	not trust_config_measured
+	some entry in entries
+	not trust_config_measured_by(entry)
+}
+
+# --- hardware -----------------------------------------------------------------------------------
+
+default hardware := "contraindicated"
+
+hardware := "affirming" if {
+	reported_reached
+	committed_reached
+} else := "warning" if {
+	reported_reached
+}
+
+floor := data.reference.tcb_floor[concat("/", [input.claims.tee, input.claims.product])] if {
+	is_string(input.claims.tee)
+	is_string(input.claims.product)
+}
+
+# Component by component: a high microcode level never pays for a low firmware level.
+reported_reached if {
+	levels := input.claims.tcb.reported
+	count(floor) > 0
+	every component, lowest in floor {
+		is_number(levels[component])
+		levels[component] >= lowest
+	}
+}
+
+committed_reached if {
+	levels := input.claims.tcb.committed
+	count(floor) > 0
+	every component, lowest in floor {
+		is_number(levels[component])
+		levels[component] >= lowest
+	}
+}
+
+at_least(level, lowest) if {
+	is_number(level) # in Rego every text is greater than every number
+	level >= lowest
+}
+
+reasons contains {
+	"code": "tcb_floor_missing",
+	"claim": "claims.product",
+	"expected": "a product with an active TCB floor",
+	"actual": claim("product"),
+	"hint": "activate a reference set that states the lowest TCB accepted for this product",
+} if {
+	not floor
+}
+
+reasons contains {
+	"code": "tcb_below_floor",
+	"claim": sprintf("claims.tcb.reported.%v", [component]),
+	"expected": sprintf(">= %v", [lowest]),
+	"actual": level,
+	"hint": "update the platform's firmware, or place the node on an updated platform",
+} if {
+	hardware == "contraindicated"
+	some component, lowest in floor
+	level := object.get(input, ["claims", "tcb", "reported", component], null)
+	not at_least(level, lowest)
+}
+
+# A committed level below the floor lets the host go back under it without a trace.
+reasons contains {
+	"code": "tcb_not_committed",
+	"claim": sprintf("claims.tcb.committed.%v", [component]),
+	"expected": sprintf(">= %v", [lowest]),
+	"actual": level,
+	"hint": "commit the platform's firmware update so that it cannot be rolled back",
+} if {
+	hardware == "warning"
+	some component, lowest in floor
+	level := object.get(input, ["claims", "tcb", "committed", component], null)
+	not at_least(level, lowest)
+}
+
+# --- runtime-opaque -----------------------------------------------------------------------------
+
+default runtime_opaque := "contraindicated"
+
+runtime_opaque := "affirming" if {
+	memory_closed
+	provider_outside
+} else := "warning" if {
+	memory_closed
+}
+
+memory_closed if {
+	memory_encrypted
+	debug_off
+	not_migratable
+}
+
+memory_encrypted if input.claims.memory_encrypted == true
+
+provider_outside if input.claims.provider_in_tcb == false
+
+reasons contains {
+	"code": "memory_not_encrypted",
+	"claim": "claims.memory_encrypted",
+	"expected": true,
+	"actual": claim("memory_encrypted"),
+	"hint": "run the node as a confidential guest",
+} if {
+	not memory_encrypted
+}
+
+reasons contains {
+	"code": "provider_in_tcb",
+	"claim": "claims.provider_in_tcb",
+	"expected": false,
+	"actual": claim("provider_in_tcb"),
+	"hint": "part of the guest's trusted code belongs to the provider; attest from a guest without one",
+} if {
+	not provider_outside
+}
+
+# --- verdicts of the verifier -------------------------------------------------------------------
+
+# The verifier caps the vector itself (F20b). Here the development root only gets its explanation,
+# so that it stands beside the other reasons wherever reasons are shown.
+reasons contains {
+	"code": "development_root",
+	"claim": "claims.development",
+	"expected": false,
+	"actual": claim("development"),
+	"hint": "evidence under a development root says nothing about hardware; never use it for production",
+} if {
+	not input.claims.development == false
+}
+
+# --- explanations -------------------------------------------------------------------------------
+
+claim(name) := object.get(input, ["claims", name], null)

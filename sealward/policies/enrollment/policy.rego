@@ -1,0 +1,83 @@
+# METADATA
+# title: Shipped enrollment policy
+# description: |
+#   Says whether a node that has just attested belongs to us. A measurement is not an owner (F6):
+#   genuine hardware that runs our public image may stand in anyone's basement, so a platform that
+#   nobody vouched for waits for an administrator.
+package sealward.enrollment
+
+import rego.v1
+
+default answer := "reject"
+
+answer := "admit" if {
+	posture_compliant
+	platform_known
+} else := "pend" if {
+	posture_compliant
+}
+
+posture_compliant if input.posture == "compliant"
+
+# --- who vouches for the platform ---------------------------------------------------------------
+
+platform_known if vouched_by_list
+
+platform_known if vouched_by_token
+
+# A masked chip has no id to be on a list.
+vouched_by_list if {
+	is_string(input.claims.platform_id)
+	input.platform.known == true
+	input.platform.allowed == true
+}
+
+vouched_by_token if input.join_token.valid == true
+
+# --- labels, from verified claims only ----------------------------------------------------------
+
+labels := object.union_n([from_claims, from_image, from_platform])
+
+from_claims := {
+	"sealward/tee": input.claims.tee,
+	"sealward/product": input.claims.product,
+	"sealward/clock": input.claims.clock,
+}
+
+from_image := {"sealward/development": "true"} if {
+	input.claims.development == true
+} else := {}
+
+from_platform := {"sealward/owner": input.platform.owner} if {
+	vouched_by_list
+	is_string(input.platform.owner)
+} else := {}
+
+# --- reasons ------------------------------------------------------------------------------------
+
+# A refused node is told why in the words of its appraisal.
+reasons contains reason if {
+	not posture_compliant
+	some reason in input.reasons
+}
+
+reasons contains {
+	"code": "posture_not_compliant",
+	"claim": "posture",
+	"expected": "compliant",
+	"actual": object.get(input, "posture", null),
+	"hint": "mend what the other reasons name and enroll again",
+} if {
+	not posture_compliant
+}
+
+reasons contains {
+	"code": "platform_unknown",
+	"claim": "claims.platform_id",
+	"expected": "a platform on the allow-list, or a valid join token",
+	"actual": object.get(input, ["claims", "platform_id"], null),
+	"hint": "add the platform to the allow-list, or enroll again with a join token; a measurement alone never admits",
+} if {
+	posture_compliant
+	not platform_known
+}

@@ -1,0 +1,102 @@
+package sealward.enrollment.policy_test
+
+import rego.v1
+
+import data.sealward.enrollment
+
+good := {
+	"claims": {
+		"tee": "snp",
+		"product": "Milan",
+		"platform_id": "02",
+		"clock": "protected",
+		"development": false,
+	},
+	"posture": "compliant",
+	"trust_vector": {},
+	"reasons": [],
+	"platform": {"known": true, "allowed": true, "owner": "vision-team"},
+	"join_token": null,
+	"known_instance": false,
+	"node": {"agent_version": "1.0"},
+}
+
+unknown := {"known": false, "allowed": false, "owner": null}
+
+changed(difference) := object.union(good, difference)
+
+answered(doc) := answer if {
+	answer := enrollment.answer with input as doc
+}
+
+labelled(doc) := labels if {
+	labels := enrollment.labels with input as doc
+}
+
+codes(doc) := {reason.code | some reason in found} if {
+	found := enrollment.reasons with input as doc
+}
+
+test_a_compliant_node_on_a_listed_platform_is_admitted if {
+	answered(good) == "admit"
+	codes(good) == set()
+}
+
+test_a_measurement_alone_never_admits if {
+	doc := changed({"platform": unknown})
+	answered(doc) == "pend"
+	codes(doc) == {"platform_unknown"}
+}
+
+test_a_known_platform_that_is_not_allowed_pends if {
+	answered(changed({"platform": {"allowed": false}})) == "pend"
+}
+
+test_a_masked_chip_is_on_no_list if {
+	answered(changed({"claims": {"platform_id": null}})) == "pend"
+}
+
+test_a_join_token_vouches_for_an_unknown_platform if {
+	answered(changed({"platform": unknown, "join_token": {"valid": true}})) == "admit"
+	answered(changed({"platform": unknown, "join_token": {"valid": false}})) == "pend"
+}
+
+test_an_instance_seen_before_is_no_better_than_a_new_one if {
+	answered(changed({"platform": unknown, "known_instance": true})) == "pend"
+}
+
+test_a_node_that_is_not_compliant_is_rejected_in_the_words_of_its_appraisal if {
+	finding := {
+		"code": "debug_enabled",
+		"claim": "claims.debug",
+		"expected": false,
+		"actual": true,
+		"hint": "launch the guest with debugging disallowed by its launch policy",
+	}
+	every posture in ["warning", "noncompliant", "stale", "quarantined", null] {
+		doc := changed({"posture": posture, "reasons": [finding], "join_token": {"valid": true}})
+		answered(doc) == "reject"
+		codes(doc) == {"debug_enabled", "posture_not_compliant"}
+	}
+}
+
+test_labels_come_from_verified_claims if {
+	labelled(good) == {
+		"sealward/tee": "snp",
+		"sealward/product": "Milan",
+		"sealward/clock": "protected",
+		"sealward/owner": "vision-team",
+	}
+	labelled(changed({"claims": {"development": true}}))["sealward/development"] == "true"
+}
+
+test_what_the_agent_says_becomes_no_label if {
+	labelled(changed({"node": {"labels": {"sealward/owner": "me"}}})) == labelled(good)
+}
+
+test_a_token_says_nothing_about_the_owner if {
+	doc := changed({"platform": object.union(unknown, {"owner": "somebody"}), "join_token": {"valid": true}})
+	not labelled(doc)["sealward/owner"]
+}
+
+test_nothing_at_all_is_rejected if answered({}) == "reject"

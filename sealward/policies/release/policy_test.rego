@@ -1,0 +1,129 @@
+package sealward.release.policy_test
+
+import rego.v1
+
+import data.sealward.release
+
+entry := {
+	"name": "agent-1.0",
+	"set": "production",
+	"components": ["firmware", "kernel", "cmdline", "rootfs", "agent"],
+	"clock": "protected",
+	"trust_config": "host_data",
+	"not_after": null,
+}
+
+good := {
+	"node": {"instance": "n1", "posture": "compliant", "labels": {}, "development": false, "trust_vector": {}},
+	"claims": {"clock": "host", "development": false},
+	"reference": [entry],
+	"workload": {
+		"name": "vision",
+		"data_class": "internal",
+		"production": true,
+		"max_instances": 2,
+		"ttl_seconds": 120,
+	},
+	"request": {},
+	"now": "2026-11-23T12:00:00Z",
+}
+
+changed(difference) := object.union(good, difference)
+
+codes(doc) := {reason.code | some reason in found} if {
+	found := release.reasons with input as doc
+}
+
+allowed(doc) := answer if {
+	answer := release.allow with input as doc
+}
+
+obligations(doc) := limits if {
+	limits := release.obligations with input as doc
+}
+
+test_a_compliant_node_is_allowed if {
+	allowed(good)
+	codes(good) == set()
+	obligations(good) == {"ttl_seconds": 120, "max_instances": 2}
+}
+
+test_only_a_compliant_posture_is_allowed if {
+	every posture in ["warning", "noncompliant", "stale", "quarantined", "", null, true] {
+		doc := changed({"node": {"posture": posture}})
+		not allowed(doc)
+		codes(doc) == {"posture_not_compliant"}
+	}
+}
+
+test_the_agent_must_be_in_the_measured_chain if {
+	every missing in {"firmware", "kernel", "cmdline", "rootfs", "agent"} {
+		rest := [component | some component in entry.components; component != missing]
+		doc := changed({"reference": [object.union(entry, {"components": rest})]})
+		not allowed(doc)
+		codes(doc) == {"agent_not_measured"}
+	}
+}
+
+test_two_halves_of_a_chain_are_not_a_chain if {
+	doc := changed({"reference": [
+		object.union(entry, {"components": ["firmware", "kernel", "cmdline"]}),
+		object.union(entry, {"components": ["rootfs", "agent"]}),
+	]})
+	codes(doc) == {"agent_not_measured"}
+}
+
+test_no_reference_value_is_no_measured_agent if codes(changed({"reference": []})) == {"agent_not_measured"}
+
+unreviewed := [object.union(entry, {"clock": null})]
+
+test_a_host_clock_shortens_the_lease if {
+	every clock in ["host", "elsewhere", null] {
+		doc := changed({"claims": {"clock": clock}, "reference": unreviewed})
+		obligations(doc).ttl_seconds == 60
+		allowed(doc)
+	}
+}
+
+test_evidence_may_prove_the_clock if {
+	doc := changed({"claims": {"clock": "protected"}, "reference": unreviewed})
+	obligations(doc).ttl_seconds == 120
+}
+
+test_a_shorter_wish_than_the_clock_allows_is_kept if {
+	doc := changed({"reference": unreviewed, "workload": {"ttl_seconds": 15}})
+	obligations(doc).ttl_seconds == 15
+}
+
+test_a_lease_has_a_ceiling if {
+	obligations(changed({"workload": {"ttl_seconds": 999999}})).ttl_seconds == 3600
+}
+
+test_a_workload_without_a_wish_gets_the_default if {
+	obligations(changed({"workload": {"ttl_seconds": null}})).ttl_seconds == 300
+}
+
+test_a_development_node_gets_no_production_workload if {
+	codes(changed({"node": {"development": true}})) == {"development_node"}
+	codes(changed({"claims": {"development": true}})) == {"development_node"}
+	not allowed(changed({"claims": {"development": true}}))
+}
+
+test_a_development_node_may_have_other_workloads if {
+	allowed(changed({
+		"node": {"development": true},
+		"claims": {"development": true},
+		"workload": {"production": false},
+	}))
+}
+
+test_a_workload_that_does_not_say_is_production if {
+	doc := changed({"node": {"development": true}, "workload": {"production": null}})
+	codes(doc) == {"development_node"}
+}
+
+test_nothing_at_all_is_denied if {
+	not allowed({})
+	codes({}) == {"posture_not_compliant", "agent_not_measured", "development_node"}
+	obligations({}) == {"ttl_seconds": 60}
+}

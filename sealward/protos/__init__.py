@@ -1,0 +1,1 @@
+"""The agents' gRPC contract and the code generated from it."""

@@ -1,0 +1,1 @@
+"""Leaf evidence formats, ignorant of each other."""

@@ -1,0 +1,1 @@
+"""AMD SEV-SNP attestation reports. Start with README.md beside this file."""

@@ -1,0 +1,1 @@
+"""Certificate chains to pinned roots, permitted algorithms and dates at a given instant."""

@@ -1,0 +1,1 @@
+"""The shared RATS vocabulary (RFC 9334): evidence envelope, binding, claims, results, errors."""

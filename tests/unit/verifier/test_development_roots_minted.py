@@ -1,0 +1,139 @@
+"""Each rule for development roots, broken alone by the minter and refused with its code (F29)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from fakes import snp_fixtures
+from fakes.snp_fixtures import with_extension, without_extension
+from sealward_devkit.snp import der_writer as der
+from sealward_devkit.snp import hierarchy as minter
+from sealward_devkit.snp.certificates import Extension, Template, sign_certificate
+from sealward_devkit.snp.products import Product
+
+from sealward.verifier.pki import development
+from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
+
+Change = Callable[[Template], Template]
+
+NOW = snp_fixtures.NOW
+MARKER = minter.DEVELOPMENT_MARKER_OID
+BASIC_CONSTRAINTS, KEY_USAGE = "2.5.29.19", "2.5.29.15"
+
+
+def ark_template() -> Template:
+    public = snp_fixtures.root_keys().ark.public_key()
+    return minter.ark_template(Product.MILAN, public, snp_fixtures.VALIDITY)
+
+
+def signed(template: Template) -> bytes:
+    return sign_certificate(template, snp_fixtures.root_keys().ark)
+
+
+def named(template: Template, name: str) -> Template:
+    return replace(template, issuer=name, subject=name)
+
+
+def refusal(certificate: bytes) -> RefusedEvidence:
+    with pytest.raises(RefusedEvidence) as caught:
+        development.import_root(certificate, now=NOW)
+    return caught.value
+
+
+@pytest.mark.parametrize("product", Product)
+def test_what_the_kit_mints_is_a_development_root_of_its_line(product: Product) -> None:
+    root = development.import_root(snp_fixtures.hierarchy(product).ark, now=NOW)
+    assert root.line == product.value
+
+
+def test_both_sides_wrote_down_the_same_marker_and_the_same_life() -> None:
+    assert development.DEVELOPMENT_MARKER_OID == minter.DEVELOPMENT_MARKER_OID
+    assert development.MAX_LIFE == minter.MAXIMUM_ROOT_LIFE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: without_extension(root, MARKER),
+        lambda root: with_extension(root, Extension(MARKER, der.null(), critical=False)),
+        lambda root: with_extension(root, Extension(MARKER, b"", critical=True)),
+        lambda root: with_extension(root, Extension(MARKER, der.boolean_true(), critical=True)),
+    ],
+    ids=["missing", "not critical", "empty", "another value"],
+)
+def test_a_root_without_the_exact_critical_marker_is_refused(change: Change) -> None:
+    error = refusal(signed(change(ark_template())))
+    assert (error.code, error.expected) == (Code.DEVELOPMENT_ROOT_INVALID, MARKER)
+
+
+def test_seven_days_are_allowed_and_a_second_more_is_not() -> None:
+    start = NOW - timedelta(days=1)
+    week = replace(ark_template(), not_before=start, not_after=start + timedelta(days=7))
+    assert development.import_root(signed(week), now=NOW).line == "Milan"
+    longer = replace(week, not_after=week.not_after + timedelta(seconds=1))
+    error = refusal(signed(longer))
+    assert (error.code, error.expected) == (Code.DEVELOPMENT_ROOT_INVALID, "at most 7 days")
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("ARK-Milan", Code.ROOT_IMITATES_VENDOR),
+        ("SEV-Milan", Code.ROOT_IMITATES_VENDOR),
+        ("AMD Development ARK Milan", Code.ROOT_IMITATES_VENDOR),
+        ("Intel SGX Root CA", Code.ROOT_IMITATES_VENDOR),
+        ("NVIDIA Device Identity CA", Code.ROOT_IMITATES_VENDOR),
+        ("Some Development ARK Milan", Code.DEVELOPMENT_ROOT_INVALID),
+        ("Sealward Development ASK Milan", Code.DEVELOPMENT_ROOT_INVALID),
+        ("Sealward Development ARK Milan and more", Code.DEVELOPMENT_ROOT_INVALID),
+    ],
+)
+def test_a_root_by_another_name_is_refused_and_an_imitation_is_called_one(
+    name: str, code: Code
+) -> None:
+    assert refusal(signed(named(ark_template(), name))).code is code
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: without_extension(root, BASIC_CONSTRAINTS),
+        lambda root: without_extension(root, KEY_USAGE),
+        lambda root: with_extension(
+            root, Extension(BASIC_CONSTRAINTS, der.sequence(), critical=True)
+        ),
+        lambda root: with_extension(
+            root, Extension(KEY_USAGE, der.bit_string(b"\x80", unused_bits=7), critical=True)
+        ),
+        lambda root: with_extension(root, Extension("1.2.3", der.null(), critical=True)),
+    ],
+    ids=["no constraints", "no key usage", "not a CA", "not for certificates", "unknown critical"],
+)
+def test_a_root_that_may_not_issue_is_refused(change: Change) -> None:
+    assert refusal(signed(change(ark_template()))).code is Code.CERTIFICATE_FORBIDDEN
+
+
+def test_a_root_outside_its_dates_is_refused() -> None:
+    day = timedelta(days=1)
+    past = replace(ark_template(), not_before=NOW - 2 * day, not_after=NOW - day)
+    future = replace(ark_template(), not_before=NOW + day, not_after=NOW + 2 * day)
+    assert refusal(signed(past)).code is Code.CERTIFICATE_EXPIRED
+    assert refusal(signed(future)).code is Code.CERTIFICATE_NOT_YET_VALID
+
+
+def test_a_root_signed_by_another_key_or_named_by_another_issuer_is_refused() -> None:
+    foreign = sign_certificate(ark_template(), snp_fixtures.root_keys().ask)
+    assert refusal(foreign).code is Code.SIGNATURE_INVALID
+    issued = replace(ark_template(), issuer="Sealward Development ARK Genoa")
+    assert refusal(signed(issued)).code is Code.CHAIN_BROKEN
+
+
+def test_every_flipped_byte_of_a_root_is_refused_with_a_documented_error() -> None:
+    genuine = signed(ark_template())
+    for at in range(0, len(genuine), 7):
+        damaged = genuine[:at] + bytes((genuine[at] ^ 0x01,)) + genuine[at + 1 :]
+        with pytest.raises((RefusedEvidence, MalformedEvidence)):
+            development.import_root(damaged, now=NOW)
