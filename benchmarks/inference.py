@@ -45,7 +45,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sealward.enclave_agent.clock import NS_PER_S, boottime_ns
 from sealward.enclave_agent.inference.catalog import Catalog, Entry
 from sealward.enclave_agent.inference.client_tokens import TOKEN_TYPE, ClientTokenVerifier
-from sealward.enclave_agent.inference.gate import HorizonGate
+from sealward.enclave_agent.inference.gate import Permit, Refusal, Refused
 from sealward.enclave_agent.inference.load_order import LoadOrder, Profile, Region
 from sealward.enclave_agent.inference.loader import initializers_from, open_model
 from sealward.enclave_agent.inference.memory import SharedPlaintext
@@ -205,12 +205,36 @@ class Client:
         self._connection.close()
 
 
+class Gate:
+    """One lease that outlasts the benchmark: a token verified and a clock read, as in an agent."""
+
+    def __init__(self, tokens: ClientTokenVerifier, horizon_ns: int) -> None:
+        self._tokens = tokens
+        self._horizon_ns = horizon_ns
+
+    def identify(self, token: str) -> None:
+        """See LeaseGate."""
+        self._tokens.verify(token, now=NOW)
+
+    def enter(self, model: str, token: str) -> Permit:
+        """See LeaseGate."""
+        if model != "magika":
+            raise Refused(Refusal.UNKNOWN_MODEL, model)
+        self.identify(token)
+        self.release()
+        return self
+
+    def release(self) -> None:
+        """See Permit."""
+        if boottime_ns() >= self._horizon_ns:
+            raise Refused(Refusal.LEASE_EXPIRED, "the benchmark took longer than an hour")
+
+
 async def serve(handle: SealedModelHandle, stack: AsyncExitStack) -> Client:
-    """Start the product's server on loopback with a lease that outlasts the benchmark."""
+    """Start the product's server on loopback."""
     key = Ed25519PrivateKey.generate()
     tokens = ClientTokenVerifier(issuer="bench", tenant="default", keys=(key.public_key(),))
-    gate = HorizonGate(tokens=tokens, boottime_ns=boottime_ns, now=lambda: NOW)
-    gate.extend("magika", "files", boottime_ns() + 3600 * NS_PER_S)
+    gate = Gate(tokens, boottime_ns() + 3600 * NS_PER_S)
     catalog = Catalog()
     catalog.put(Entry("magika", 1, handle))
     app = InferenceApp(catalog=catalog, gate=gate, budgets=Budgets())

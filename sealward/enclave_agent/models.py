@@ -103,7 +103,7 @@ class ModelKeeper:
         if key_id in self._kept:
             wipe(granted.key)  # granted again: what runs was opened with the first one
             return
-        retries = Backoff(first=1.0, most=30.0, random_bytes=self._random_bytes)
+        retries = Backoff(first=0.5, most=30.0, random_bytes=self._random_bytes)
         self._kept[key_id] = _Kept(granted.model, granted.key, retries)
 
     def missing(self, leased: Iterable[ModelTerms]) -> tuple[ModelTerms, ...]:

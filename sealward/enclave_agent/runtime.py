@@ -25,7 +25,7 @@ from sealward.telemetry import correlated, get_logger, new_correlation_id
 
 WATCHDOG_S: Final = 0.05  # how late a horizon is wiped at most; the gate is not late at all
 LOOK_S: Final = 0.01
-REOPEN_S: Final = 1.0
+REOPEN_S: Final = 0.25
 FAREWELL_S: Final = 2.0  # for the control plane to record what was wiped at shutdown
 SUSPECT_AFTER: Final = 3  # sessions that ended unheard: perhaps the certificate is the reason
 

@@ -46,8 +46,7 @@ class SealedModelHost:
         path = await asyncio.to_thread(self._find, model)
         try:
             with _opened(path) as source:
-                sealed = SealedModel.open(source)
-                self._require(sealed, model)
+                sealed = await asyncio.to_thread(self._authenticate, source, model)
                 parts = SealedParts(sealed, content_key, check=Check.FULL, threads=self._threads)
                 identity = ModelIdentity(model.name, model.version, model.content_key_id)
                 return await loader.open_model(identity, parts, limits=self._limits)
@@ -77,8 +76,9 @@ class SealedModelHost:
             raise ModelUnusable(f"the models folder holds more than {MAX_FILES} files")
         return paths
 
-    def _require(self, sealed: SealedModel, model: ModelTerms) -> None:
+    def _authenticate(self, source: FileSource, model: ModelTerms) -> SealedModel:
         """Check everything the terms say about the file before anything is decrypted."""
+        sealed = SealedModel.open(source)
         sealed.accept_header_digest(model.header_digest)
         core = sealed.header.core
         if sealed.core_digest != model.core_digest:
@@ -89,6 +89,7 @@ class SealedModelHost:
             raise ModelUnusable(f"versions below {model.min_version} may not be served")
         if core.tenant != self._tenant:
             raise ModelUnusable("it belongs to another tenant")
+        return sealed
 
 
 @contextmanager

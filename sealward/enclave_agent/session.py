@@ -257,6 +257,9 @@ class Session:
             self._require_ratchet()
             raise
         self.heard = True
+        if not answer.signed_terms:  # nothing is granted or held, so nothing is signed or wrapped
+            self._answered(answer)
+            return answer.chain
         try:
             parts.holdings.take_answer(answer, bound, sent_ns=sent_ns)
         except TermsRefused as refused_terms:

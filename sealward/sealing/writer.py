@@ -75,7 +75,7 @@ def seal(
     progress: Progress | None = None,
     segment_bytes: int = SEGMENT_BYTES,
 ) -> SealedHeader:
-    """Write a sealed model to an empty file.
+    """Write a sealed model to an empty file and return its header.
 
     The content key is wiped before this returns; the bytes object in which `random_bytes` handed it
     out, and the key schedule inside OpenSSL, are not ours to wipe.
@@ -89,9 +89,6 @@ def seal(
         random_bytes: source of the content key, its id and all IVs.
         progress: called with the number of plaintext bytes sealed since the last call.
         segment_bytes: FLOE segment length; another than the standard's only in small test files.
-
-    Returns:
-        The header that was written.
 
     Raises:
         UnsealableModel: PARAMETER_INVALID.
@@ -118,11 +115,8 @@ def seal(
             wraps=(wrap_content_key(content_key, workload_key.public, core_digest),),
         )
         message = floe.Message.begin(content_key, core_digest, core.floe_parameters, random_bytes)
-        try:
-            body = _Body(message, core, descriptor, unsigned.body_offset)
-            digest_list = body.write(Joined(plain.parts), random_bytes, progress)
-        finally:
-            message.wipe()
+        body = _Body(message, core, descriptor, unsigned.body_offset)
+        digest_list = body.write(Joined(plain.parts), random_bytes, progress)
     finally:
         wipe(content_key)
     header = replace(unsigned, digest_list=digest_list).signed_by(creator)
@@ -159,7 +153,7 @@ class Joined:
 
 
 class _Body:
-    """Writes the FLOE message and collects its digest list."""
+    """Writes the FLOE message, collects its digest list, and wipes the message's key."""
 
     def __init__(
         self, message: floe.Message, core: Core, descriptor: int, body_offset: int
@@ -190,6 +184,7 @@ class _Body:
                     progress(size)
         finally:
             wipe(plain)
+            self._message.wipe()
         return b"".join(digests)
 
     def _append(self, data: bytes | memoryview) -> bytes:

@@ -69,6 +69,7 @@ class Context:
         certificates: CA certificates of our own (DER), to complete chains that attesters sent
             without them.
         distrusted: the distrust list.
+        expected_vmpl: SNP privilege levels whose reports are taken without a verdict.
     """
 
     anchors: TrustAnchors
@@ -76,6 +77,7 @@ class Context:
     cache: ChainCache
     certificates: tuple[bytes, ...] = ()
     distrusted: tuple[DistrustEntry, ...] = ()
+    expected_vmpl: frozenset[int] = snp_claims.ANY_GUEST_VMPL
 
 
 def recognise(data: bytes) -> tuple[Item, ...]:
@@ -226,5 +228,10 @@ def _verified(report: bytes, endorsements: Endorsements, context: Context) -> Ve
     verified = snp.authenticate(
         report, endorsements, anchors=context.anchors, now=context.now, cache=context.cache
     )
-    claims = snp_claims.normalise(verified, now=context.now, distrusted=context.distrusted)
+    claims = snp_claims.normalise(
+        verified,
+        now=context.now,
+        expected_vmpl=context.expected_vmpl,
+        distrusted=context.distrusted,
+    )
     return Verified(claims, verified)

@@ -9,7 +9,7 @@ from typing import Any
 from fakes.admin_plane import NODE_ID
 from sealward.controlplane.services.authorization import Right
 
-PLATFORM = "02" * 64
+PLATFORM = "snp:chip:" + "02" * 64
 MEASUREMENT = "0a" * 48
 REFERENCE_SET = {
     "name": "agents",

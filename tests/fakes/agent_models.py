@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from fakes.sealed_models import Owner
 
 from sealward.enclave_agent.attesters.port import (
     REPORT_DATA_SIZE,
@@ -19,6 +22,9 @@ from sealward.enclave_agent.inference.tensors import Datatype, Tensor
 from sealward.enclave_agent.inference.worker_client import ModelIdentity, WipeReport
 from sealward.enclave_agent.models import ModelUnusable
 from sealward.protos.terms import ModelTerms
+from sealward.sealing.container import SealedModel
+from sealward.sealing.source import BytesSource
+from sealward.sealing.wrap import unwrap_content_key
 
 WEIGHTS = 4096
 _SPEC = TensorSpec("x", Datatype.INT32, (1,))
@@ -119,3 +125,26 @@ def agent_settings(
         log_level="info",
         log_json=True,
     )
+
+
+def quoting(settings: Mapping[str, object]) -> QuotingAttester:
+    """The entry point of an attester, for agents that run as processes."""
+    return QuotingAttester(broken=bool(settings.get("broken", False)))
+
+
+def sealed_model(model: bytes, version: int = 1) -> tuple[bytes, ModelTerms, bytes]:
+    """Seal an ONNX model whole; return the file, what terms say of it, and its content key."""
+    owner = Owner.from_seed("agent")
+    file = owner.seal(model, version=version)
+    header = SealedModel.open(BytesSource(file)).header
+    wrap = header.wrap_for(owner.workload_private.public.key_id)
+    key = unwrap_content_key(wrap, owner.workload_private, header.core_digest)
+    terms = ModelTerms(
+        name=header.core.model,
+        version=version,
+        core_digest=header.core_digest,
+        header_digest=header.header_digest,
+        content_key_id=header.core.content_key_id,
+        min_version=1,
+    )
+    return file, terms, bytes(key)

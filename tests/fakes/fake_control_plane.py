@@ -377,9 +377,7 @@ class _Enrollment(agent_pb2_grpc.EnrollmentServicer):
         self, request: agent_pb2.EnrollRequest, context: aio.ServicerContext
     ) -> agent_pb2.EnrollResponse:
         plane = self._plane
-        said = plane.check(
-            Purpose.ENROLL, request.ticket, request.binding, request.evidence, None
-        )
+        said = plane.check(Purpose.ENROLL, request.ticket, request.binding, request.evidence, None)
         public = load_der_public_key(said.tls_spki)
         assert isinstance(public, ec.EllipticCurvePublicKey)
         message = b"sealward/enroll-proof/v1" + said.nonce
@@ -392,9 +390,7 @@ class _Enrollment(agent_pb2_grpc.EnrollmentServicer):
         node_id = binding.thumbprint(said.tls_spki).hex()
         answer = agent_pb2.EnrollResponse(answer=plane.admission, node_id=node_id)
         if plane.admission != agent_pb2.ANSWER_ADMIT:
-            answer.denial.CopyFrom(
-                agent_pb2.Denial(code="platform_unknown", correlation_id="c-2")
-            )
+            answer.denial.CopyFrom(agent_pb2.Denial(code="platform_unknown", correlation_id="c-2"))
             return answer
         known = plane.nodes.get(node_id)
         if known is None:
@@ -422,9 +418,7 @@ class _Agent(agent_pb2_grpc.AgentServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, "node_unknown")
         if plane.refuse_attest:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, plane.refuse_attest)
-        said = plane.check(
-            Purpose.ATTEST, request.ticket, request.binding, request.evidence, spki
-        )
+        said = plane.check(Purpose.ATTEST, request.ticket, request.binding, request.evidence, spki)
         plane.attested.append(said)
         try:
             answer = plane.decide(said, tuple(request.workloads))

@@ -1,4 +1,4 @@
-"""The SEV-SNP entries of the vectors' manifest, loaded; and our own view in the manifest's words."""
+"""The SEV-SNP entries of the vectors' manifest, and our own view put in the manifest's words."""
 
 from __future__ import annotations
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 from sealward.controlplane.adapters.db import schema
 from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
@@ -17,6 +22,7 @@ from sealward.controlplane.domain.activations import (
 )
 from sealward.controlplane.domain.audit import AuditEntry, AuditKind, entry
 from sealward.controlplane.domain.decisions import Decision, DecisionKind, Outcome
+from sealward.controlplane.domain.errors import Code, DomainError
 from sealward.controlplane.domain.leases import (
     Bounded,
     Exposure,
@@ -70,10 +76,28 @@ def database_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'state.db'}"
 
 
+@cache
+def _migrated() -> bytes:
+    """Return the file that the migrations make; they run once for all tests of a process."""
+    with TemporaryDirectory() as folder:
+        schema.migrate(database_url(Path(folder)))
+        return (Path(folder) / "state.db").read_bytes()
+
+
 def open_database(folder: Path, tenant: str = "default") -> SqliteDatabase:
     """Return a migrated database in `folder`; the caller closes it."""
-    schema.migrate(database_url(folder))
+    path = folder / "state.db"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(_migrated())
     return SqliteDatabase(database_url(folder), tenant=tenant)
+
+
+def code_of(call: Callable[[], object], kind: type[DomainError]) -> Code:
+    """Return the code of the refusal of this kind that `call` raises."""
+    with pytest.raises(kind) as caught:
+        call()
+    return caught.value.code
 
 
 def hex_id(name: str) -> str:

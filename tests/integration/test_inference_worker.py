@@ -18,8 +18,8 @@ import httpx
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fakes.inference_gate import HandGate
 from fakes.inference_models import (
-    ISSUER,
     NOW,
     TENANT,
     PlainParts,
@@ -39,7 +39,6 @@ from fakes.inference_models import (
 )
 
 from sealward.enclave_agent.inference.catalog import Catalog, Entry
-from sealward.enclave_agent.inference.client_tokens import ClientTokenVerifier
 from sealward.enclave_agent.inference.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -47,7 +46,7 @@ from sealward.enclave_agent.inference.errors import (
     ModelUnavailable,
     Overloaded,
 )
-from sealward.enclave_agent.inference.gate import HorizonGate, Refusal
+from sealward.enclave_agent.inference.gate import Refusal
 from sealward.enclave_agent.inference.isolation import Measure
 from sealward.enclave_agent.inference.loader import ModelRefused, PartSource, open_model
 from sealward.enclave_agent.inference.oip import Budgets, InferenceApp
@@ -74,6 +73,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+SECOND = 10**9  # ns
 KEY_ID = bytes(range(32))
 LONG_RUN = 40_000_000  # iterations: minutes, so it never ends by itself within a test
 BODY = Budgets(body_bytes=1 << 20, json_bytes=256 << 10, body_seconds=5.0)
@@ -97,7 +97,7 @@ class Served:
     """A model behind a real listener."""
 
     handle: SealedModelHandle
-    gate: HorizonGate
+    gate: HandGate
     client: httpx.AsyncClient
     mint: TokenMint
 
@@ -111,9 +111,7 @@ async def served(
     source: PartSource, *, name: str = "magika", limits: WorkerLimits | None = None
 ) -> AsyncIterator[Served]:
     mint = TokenMint(Ed25519PrivateKey.generate())
-    tokens = ClientTokenVerifier(issuer=ISSUER, tenant=TENANT, keys=(mint.key.public_key(),))
-    gate = HorizonGate(tokens=tokens, boottime_ns=boottime_ns, now=lambda: NOW)
-    gate.extend(name, mint.workload, boottime_ns() + 600 * 10**9)
+    gate = HandGate(mint, name, horizon_ns=boottime_ns() + 600 * SECOND)
     catalog = Catalog()
     app = InferenceApp(catalog=catalog, gate=gate, budgets=BODY)
     server = InferenceServer(app, host="127.0.0.1", port=0, tls=None)
@@ -393,7 +391,7 @@ def test_output_is_withheld_when_the_lease_ends_during_the_run():
             entry = {"name": "count", "shape": [1], "datatype": "INT64", "data": [300_000]}
             run = asyncio.create_task(it.infer(json={"inputs": [entry]}))
             await busy(it.handle.worker_pid)
-            it.gate.end("loop", Refusal.LEASE_REVOKED, "revoked: measurement withdrawn")
+            it.gate.end(Refusal.LEASE_REVOKED, "revoked: measurement withdrawn")
             answer = await run
             assert answer.status_code == 503
             assert answer.json() == {
@@ -417,13 +415,35 @@ async def busy(pid: int) -> None:
     await until(lambda: ticks() >= before + 5)
 
 
+def test_callers_without_a_right_are_refused_and_the_horizon_ends_service_by_itself():
+    async def story() -> None:
+        async with served(PlainParts.of(scaling_model(np.ones(4096, np.float32)))) as it:
+            ready = "/v2/models/magika/ready"
+            other = TokenMint(it.mint.key, workload="speech").token()
+            stranger = TokenMint(Ed25519PrivateKey.generate()).token()
+            for token, status, code in (
+                (stranger, 401, "unauthenticated"),
+                ("x", 401, "unauthenticated"),
+                (other, 403, "forbidden"),
+            ):
+                refused = await it.infer(headers={"Authorization": f"Bearer {token}"})
+                assert (refused.status_code, refused.json()["code"]) == (status, code)
+            assert (await it.client.get(ready)).status_code == 200
+            it.gate.horizon_ns = boottime_ns() + SECOND // 10
+            await asyncio.sleep(0.11)
+            expired = await it.infer(content=b"never read")
+            assert (expired.status_code, expired.json()["code"]) == (503, "lease_expired")
+
+    asyncio.run(story())
+
+
 def test_revocation_during_a_run_refuses_it_at_once_and_ends_the_worker():
     async def story() -> None:
         async with served(PlainParts.of(looping_model()), name="loop") as it:
             entry = {"name": "count", "shape": [1], "datatype": "INT64", "data": [LONG_RUN]}
             run = asyncio.create_task(it.infer(json={"inputs": [entry]}))
             await busy(it.handle.worker_pid)
-            it.gate.end("loop", Refusal.LEASE_REVOKED, "revoked")
+            it.gate.end(Refusal.LEASE_REVOKED, "revoked")
             report = await it.handle.revoke("revoked: measurement withdrawn")
             assert report.exit_status == -signal.SIGKILL
             assert report.model == ModelIdentity("loop", 1, KEY_ID)

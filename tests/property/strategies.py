@@ -5,6 +5,8 @@ Random bytes alone rarely get past a first length or magic; mutations of what is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 
 _SMALL = st.binary(max_size=8)
@@ -32,7 +34,7 @@ def _mutations(seed: bytes, seeds: tuple[bytes, ...]) -> st.SearchStrategy[bytes
     return st.lists(step, min_size=1, max_size=3).map(lambda steps: _apply(seed, steps))
 
 
-def _apply(seed: bytes, steps: list[tuple[str, int, int | bytes]]) -> bytes:
+def _apply(seed: bytes, steps: Sequence[tuple[str, int, int | bytes]]) -> bytes:
     data = seed
     for kind, at, with_what in steps:
         where = min(at, len(data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
@@ -28,7 +29,8 @@ from sealward.sealing.writer import write_at
     type=click.Path(dir_okay=False, path_type=Path),
     help="The private key file; the public key goes to the same name with .pub added.",
 )
-def creator_keygen(path: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def creator_keygen(path: Path, *, as_json: bool) -> None:
     """Make a creator key pair: Ed25519 and ML-DSA-65.
 
     Whoever has the private file can sign models in your name. An existing key is never replaced.
@@ -44,7 +46,11 @@ def creator_keygen(path: Path) -> None:
             _write(public_path, private.public.encode_file(), PUBLIC_MODE)
     finally:
         private.wipe()
-    click.echo(f"{private.public.key_id.hex()}  {public_path}")
+    key_id = private.public.key_id.hex()
+    if as_json:
+        click.echo(json.dumps({"key_id": key_id, "private": str(path), "public": str(public_path)}))
+    else:
+        click.echo(f"{key_id}  {public_path}")
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

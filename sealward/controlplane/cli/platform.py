@@ -27,7 +27,7 @@ def platform() -> None:
 @click.option("--note", default="", help="For the next reader.")
 @remote
 def allow(plane: Remote, platform_id: str, note: str) -> None:
-    """Accept nodes on PLATFORM_ID (lower hex)."""
+    """Accept nodes on PLATFORM_ID, as `node show` and `verify` print it."""
     _put(plane, platform_id, "allowed", note)
 
 

@@ -113,8 +113,11 @@ def _verify(
 
 
 def _recognise(file: Path) -> tuple[registry.Item, ...]:
-    with file.open("rb") as stream:
-        data = stream.read(registry.MAX_FILE_BYTES + 1)
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(registry.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from None
     try:
         return registry.recognise(data)
     except MalformedEvidence as error:

@@ -104,7 +104,7 @@ class Code(StrEnum):
     clock_disagrees = "clock_disagrees"
     overloaded = "overloaded"
     shutting_down = "shutting_down"
-    internal_error = "internal_error"  # an edge's answer to a fault that no rule foresaw; never raised
+    internal_error = "internal_error"  # an edge's answer to an unforeseen fault; never raised
 
 
 class DomainError(Exception):

@@ -111,4 +111,4 @@ class NodeEvidence:
     posture: Posture
     trust_vector: JsonText
     reasons: JsonText
-    matches: tuple[ReferenceMatch, ...] = ()
+    matches: tuple[ReferenceMatch, ...] = ()  # come back sorted, each once

@@ -112,10 +112,7 @@ def compose_appraisal(outcomes: Sequence[Outcome[AppraisalAnswer]]) -> Appraisal
         vectors.append(_nothing_trusted())
     return AppraisalAnswer(
         trust_vector=TrustVector(
-            **{
-                one.attribute: worst(*(vector.tier(one) for vector in vectors))
-                for one in Dimension
-            }
+            **{one.attribute: worst(*(vector.tier(one) for vector in vectors)) for one in Dimension}
         ),
         reasons=tuple(reasons),
     )

@@ -77,7 +77,8 @@ class PolicyEngine(Protocol):
 
         Args:
             policy: what to evaluate; loaded on first use and kept while it is used.
-            document: canonical JSON object that the policy sees as `input`.
+            document: canonical JSON object that the policy sees as `input`; made by the host with
+                `wire.json.canonical`, never passed on from outside.
             reference: canonical JSON object that the policy sees as `data.reference`: only the
                 entries that these claims match, and floors.
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -36,7 +37,7 @@ from sealward.enclave_agent.inference.gate import Refusal, Refused
 from sealward.enclave_agent.inference.http import ClientGone, HttpRefusal, Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from sealward.enclave_agent.inference.catalog import Catalog, ServedModel
     from sealward.enclave_agent.inference.gate import LeaseGate, Permit
@@ -84,15 +85,17 @@ _OUTCOMES: Final[Mapping[type[Exception], tuple[int, str]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """What one request may cost.
+    """What requests may cost.
 
     Attributes:
         body_bytes: the whole body; 64 MiB is a batch of 100 images of 3x224x224 FP32.
+        all_bodies_bytes: the bodies of all requests that are being received or run.
         json_bytes: its JSON part, which takes about 0.3 s of one core to read at this size.
         body_seconds: from the request line to the end of the body.
     """
 
     body_bytes: int = 64 << 20
+    all_bodies_bytes: int = 512 << 20
     json_bytes: int = 8 << 20
     body_seconds: float = 30.0
 
@@ -104,6 +107,7 @@ class InferenceApp:
         self._catalog = catalog
         self._gate = gate
         self._budgets = budgets
+        self._held = 0  # bytes of bodies that are being received or run
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         """Answer one request; every outcome is an answer, except a client that left."""
@@ -129,18 +133,33 @@ class InferenceApp:
         permit = self._gate.enter(name, request.bearer_token())
         entry, model = self._ready(name, version)
         json_length = request.length(http.HEADER_LENGTH)
-        body = await request.body(
-            max_bytes=self._budgets.body_bytes, seconds=self._budgets.body_seconds
-        )
-        wanted = await _aside(
-            len(body), lambda: oip_codec.decode(body, json_length, self._budgets.json_bytes)
-        )
-        outputs = await self._run(model, permit, wanted)
+        with self._room_for(request):
+            body = await request.body(
+                max_bytes=self._budgets.body_bytes, seconds=self._budgets.body_seconds
+            )
+            wanted = await _aside(
+                len(body), lambda: oip_codec.decode(body, json_length, self._budgets.json_bytes)
+            )
+            outputs = await self._run(model, permit, wanted)
         size = sum(len(tensor.data) for tensor in outputs)
         answer = await _aside(size, lambda: oip_codec.encode(entry, wanted, outputs))
         response = http.tensor_response(*answer)
         permit.release()
         await response.send(send)
+
+    @contextmanager
+    def _room_for(self, request: Request) -> Generator[None, None, None]:
+        """Hold room for a body, as announced or else the most it may have."""
+        announced = request.length(b"content-length")
+        most = self._budgets.body_bytes
+        size = most if announced is None else min(announced, most)
+        if self._held + size > self._budgets.all_bodies_bytes:
+            raise Overloaded("the bodies of other requests fill this node's budget")
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
 
     @staticmethod
     async def _run(

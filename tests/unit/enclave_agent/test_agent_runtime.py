@@ -217,13 +217,13 @@ def test_asks_for_a_challenge_when_none_is_pushed(tmp_path: Path) -> None:
         await stage.until_serving()
         for _ in range(200):
             assert (await stage.infer()).status_code == 200
-            if len(stage.plane.attested) >= 3:
+            if len(stage.plane.attested) >= 2:
                 return
             await asyncio.sleep(0.02)
         pytest.fail("never renewed")
 
-    stage = play(scene, tmp_path, lambda plane: setattr(plane, "ttl_ms", 1_500))
-    assert stage.plane.wanted >= 3
+    stage = play(scene, tmp_path, lambda plane: setattr(plane, "ttl_ms", 1_000))
+    assert stage.plane.wanted >= 2
 
 
 def test_revocation_stops_wipes_and_states(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_serves_until_its_horizon_and_recovers(tmp_path: Path) -> None:
         assert statement.cause is WipeCause.HORIZON
         assert statement.sequence is None
 
-    play(scene, tmp_path, lambda plane: setattr(plane, "ttl_ms", 2_000))
+    play(scene, tmp_path, lambda plane: setattr(plane, "ttl_ms", 1_200))
 
 
 def test_a_denied_attestation_ends_leases(tmp_path: Path) -> None:
@@ -446,9 +446,7 @@ def test_enrols_again_when_its_certificate_has_expired(tmp_path: Path) -> None:
         await stage.until(lambda: len(stage.plane.enrolled) == 2, "enrols again")
         await stage.until_serving()
 
-    play(
-        scene, tmp_path, lambda plane: setattr(plane, "certificate_life", timedelta(seconds=1))
-    )
+    play(scene, tmp_path, lambda plane: setattr(plane, "certificate_life", timedelta(seconds=1)))
 
 
 def test_shutdown_wipes_and_states(tmp_path: Path) -> None:

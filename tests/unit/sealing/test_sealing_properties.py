@@ -23,7 +23,7 @@ from sealward.sealing.workload_key import WorkloadKey
 from sealward.sealing.wrap import WrapFile, unwrap_content_key, wrap_content_key
 
 SESSION_FIXTURES = settings(
-    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 OWNER = Owner.from_seed("properties")
 SEALED = OWNER.seal(content(200), content(20), content(4500))
@@ -119,7 +119,7 @@ PARSERS: list[tuple[Parse, bytes]] = [
 
 
 @pytest.mark.parametrize(("parse", "valid"), PARSERS, ids=range(len(PARSERS)))
-@settings(SESSION_FIXTURES, max_examples=150)
+@settings(SESSION_FIXTURES, max_examples=100)
 @given(data=st.data())
 def test_every_other_parser_is_total(parse: Parse, valid: bytes, data: st.DataObject) -> None:
     assert parse(valid) is not None
@@ -150,7 +150,7 @@ MODELS = onnx_models()
 
 
 @pytest.mark.parametrize("model", MODELS, ids=["one file", "external"])
-@settings(SESSION_FIXTURES, max_examples=300)
+@settings(SESSION_FIXTURES, max_examples=200)
 @given(data=st.data())
 def test_splitting_is_total(model: bytes, data: st.DataObject) -> None:
     """Protobuf accepts much; whatever it accepts is split, sealed whole or refused."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from uuid import UUID
+
 import pytest
 from fakes import snp_fixtures
 from sealward_devkit.snp.products import Product
@@ -12,8 +15,8 @@ from sealward.verifier.formats.snp import ghcb
 from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.development import import_root
-from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 from sealward.verifier.rats.distrust import DistrustEntry
+from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 from sealward.verifier.rats.evidence import SNP_EVIDENCE, Collection, Record, encode
 from sealward.verifier.registry import Item, Role
 from sealward.verifier.wire import base64
@@ -31,7 +34,7 @@ def armoured(*certificates: bytes) -> bytes:
     return text.encode()
 
 
-def table(*rows: tuple[ghcb.UUID, bytes]) -> bytes:
+def table(*rows: tuple[UUID, bytes]) -> bytes:
     offset = 24 * (len(rows) + 1)
     entries = []
     for guid, data in rows:
@@ -134,6 +137,12 @@ def test_a_heap_with_two_candidates_is_refused() -> None:
     other = snp_fixtures.platform(name="second")
     found = items(MINTED.report, *MINTED.certificates, other.vek)
     assert refusal(found).code is Code.EVIDENCE_AMBIGUOUS
+
+
+def test_the_expected_levels_reach_the_claims() -> None:
+    narrow = replace(context(), expected_vmpl=frozenset({3}))
+    claims = registry.authenticate(envelope(*MINTED.certificates), narrow).claims
+    assert claims.verdicts[0].claim == "vmpl"
 
 
 def test_a_distrust_list_reaches_the_claims() -> None:

@@ -51,7 +51,7 @@ def by_pieces(vector: Vector) -> dict[str, Any]:
     return {"claims": verified.claims.to_json(), **verified.details()}
 
 
-def by_command(vector: Vector, tmp_path: Path) -> dict[str, Any]:
+def by_command(vector: Vector) -> dict[str, Any]:
     at = vector.verify_at.isoformat()
     files = [str(path) for path in vector.paths]
     answer = CliRunner().invoke(verify_command, ["--json", "--at", at, *files])
@@ -75,7 +75,7 @@ def by_command_on_an_envelope(vector: Vector, tmp_path: Path) -> dict[str, Any]:
 WAYS: dict[str, Callable[[Vector, Path], dict[str, Any]]] = {
     "envelope": lambda vector, _: by_envelope(vector),
     "pieces": lambda vector, _: by_pieces(vector),
-    "command": by_command,
+    "command": lambda vector, _: by_command(vector),
     "command on an envelope": by_command_on_an_envelope,
 }
 

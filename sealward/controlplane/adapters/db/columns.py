@@ -34,17 +34,12 @@ class Coded(TypeDecorator[T]):
         self.encode = encode
         self.decode = decode
 
-    # typing.override needs Python 3.12
-    def process_bind_param(  # type: ignore[explicit-override]
-        self, value: T | None, dialect: Dialect
-    ) -> object:
+    def process_bind_param(self, value: T | None, dialect: Dialect) -> object:
         """To the column."""
         del dialect
         return None if value is None else self.encode(value)
 
-    def process_result_value(  # type: ignore[explicit-override]
-        self, value: object, dialect: Dialect
-    ) -> T | None:
+    def process_result_value(self, value: object, dialect: Dialect) -> T | None:
         """From the column."""
         del dialect
         return None if value is None else self.decode(value)

@@ -44,8 +44,16 @@ def write_engine(url: str) -> Engine:
 
 
 def read_engine(url: str) -> Engine:
-    """Return an engine whose connections cannot write. Same errors as `write_engine`."""
-    _file_of(url)
+    """Return an engine whose connections cannot write.
+
+    Raises:
+        Refused(wrong_database): `url` is not sqlite:///FILE.
+        Refused(schema_mismatch): there is no such file; SQLite would make one that all can read.
+    """
+    if not os.path.exists(_file_of(url)):  # noqa: PTH110 - a path as SQLAlchemy gives it
+        raise Refused(
+            Code.schema_mismatch, "there is no database file yet", "run `sealward migrate`"
+        )
     return _engine(url, begin="BEGIN", query_only=True, pool_size=_READERS)
 
 

@@ -15,10 +15,10 @@ from sealward.controlplane.domain.nodes import (
     Node,
     NodeEvidence,
     NodeState,
-    Posture,
     ReferenceMatch,
 )
 from sealward.controlplane.domain.records import Page
+from sealward.verifier.rats.result import Posture
 
 _NODES: Final = Rows(
     tables.nodes,
@@ -117,10 +117,11 @@ class EvidenceRepository:
         """Replace the node's evidence and its matches."""
         _EVIDENCE.put(self._scope, evidence)
         node = {"tenant": self._scope.tenant, "node_id": evidence.node_id}
-        if self._matches(evidence.node_id) == evidence.matches:
+        matches = sorted({(match.kind, match.key) for match in evidence.matches})
+        if [(m.kind, m.key) for m in self._matches(evidence.node_id)] == matches:
             return  # the steady state of a renewal: nothing to write
         self._scope.connection.execute(_FORGET_MATCHES, {f"k_{k}": v for k, v in node.items()})
-        rows = [{**node, "kind": m.kind, "key": m.key} for m in evidence.matches]
+        rows = [{**node, "kind": kind, "key": key} for kind, key in matches]
         if rows:
             self._scope.connection.execute(_ADD_MATCH, rows)
 

@@ -39,7 +39,7 @@ def migrate(url: str) -> None:
 
 def require_current(url: str) -> None:
     """Return when the schema is that of this build; Refused(schema_mismatch) otherwise."""
-    reader = engine.write_engine(url)
+    reader = engine.read_engine(url)
     try:
         with reader.begin() as connection:
             current = MigrationContext.configure(connection).get_current_revision()

@@ -147,6 +147,9 @@ class _Pool:
             except PolicyEngineError as error:
                 self._after(worker, error.fault)
                 raise
+            except BaseException:
+                worker.kill()  # half an exchange: whatever it answers next belongs to nobody
+                raise
             self._after(worker, None)
             return value
 
@@ -189,7 +192,12 @@ class _Pool:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        worker = Worker(self._settings.worker)
+        try:
+            worker = Worker(self._settings.worker)
+        except OSError as error:  # no process or descriptor left on this host
+            raise PolicyEngineError(
+                EngineFault.BUSY, f"no worker could be started: {error}"
+            ) from None
         try:
             worker.ask(Ask.LOAD, self._load, seconds=self._settings.load_seconds)
         except PolicyEngineError as error:

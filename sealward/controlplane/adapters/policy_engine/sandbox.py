@@ -1,8 +1,9 @@
 """What a policy worker gives up before it reads its first policy (Linux).
 
-Limits on descriptors, processes and files, no new privileges, no core, and a seccomp filter that leaves computing, memory
-and the two pipes it was started with: no socket, no file, no process, no signal to others. Called
-once, in the worker, after everything is imported, because afterwards nothing can be opened.
+Limits on descriptors, processes and files, no new privileges, no core, and a seccomp filter that
+leaves computing, memory and the two pipes it was started with: no socket, no file, no process, no
+signal to others. Called once, in the worker, after everything is imported, because afterwards
+nothing can be opened.
 """
 
 from __future__ import annotations

@@ -189,6 +189,19 @@ def test_the_loop_reports_what_fails_and_goes_on(log: Log) -> None:
     assert [error.code for error in errors[:2]] == [Code.log_unavailable] * 2
 
 
+def test_a_place_is_given_once(log: Log) -> None:
+    log.append(2)
+    first, second = (e for e, _ in log.database.read(lambda tx: tx.audit.unsequenced(limit=9)))
+    log.database.write(lambda tx: tx.audit.place(0, [first]))
+    for index, entry_ids in ((1, [first]), (1, [second, first]), (0, [second]), (1, ["absent"])):
+        with pytest.raises(Conflict) as caught:
+            log.database.write(lambda tx, i=index, ids=entry_ids: tx.audit.place(i, ids))
+        assert caught.value.code is Code.state_changed
+    log.database.write(lambda tx: tx.audit.place(1, [second]))
+    placed = log.database.read(lambda tx: tx.audit.entries(0, limit=9))
+    assert [e.entry_id for e in placed] == [first, second]
+
+
 def test_another_tenants_entry_is_not_appended(log: Log) -> None:
     foreign = entry(
         AuditKind.node_enrolled, {}, now=NOW, random_bytes=secrets.token_bytes, tenant="other"

@@ -124,6 +124,13 @@ def test_a_file_that_is_something_else_is_named(files: dict[str, str], tmp_path:
         assert f"refused ({code}): {name}: " in result.stderr
 
 
+def test_a_file_that_cannot_be_read_is_no_traceback() -> None:
+    # Exists and may be opened, but reading it from its start is an error of the system.
+    result = run("/proc/self/mem")
+    assert result.exit_code == 2
+    assert "/proc/self/mem" in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

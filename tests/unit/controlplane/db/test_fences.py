@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fakes.state import NOW, database_url, open_database
+from fakes.state import NOW, database_url
 
 from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
 from sealward.controlplane.domain.errors import Code, Conflict, Refused
 from sealward.controlplane.services.ports import Transaction
 
 NONCE = "ab" * 32
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = open_database(tmp_path)
-    yield opened
-    opened.close()
 
 
 def test_a_challenge_answered_50_times_at_once_counts_once(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from fakes.state import (
@@ -25,16 +24,14 @@ from fakes.state import (
     a_wipe,
     a_workload,
     a_workload_key,
-    an_activation,
     an_evidence,
+    code_of,
     hex_id,
-    open_database,
     some_terms,
 )
 
 from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
-from sealward.controlplane.domain.activations import ActivationMode, ActivationState
-from sealward.controlplane.domain.errors import Code, Conflict, DomainError, NotFound, Refused
+from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
 from sealward.controlplane.domain.leases import (
     Bounded,
     Closed,
@@ -48,40 +45,11 @@ from sealward.controlplane.domain.nodes import FailureClass, NodeState, Referenc
 from sealward.controlplane.domain.platforms import PlatformState
 from sealward.controlplane.domain.principals import Role
 from sealward.controlplane.domain.records import MAX_PAGE, Page
-from sealward.controlplane.domain.reference_values import ReferenceSetState, ReferenceValueState
 from sealward.controlplane.domain.sweeps import SweepState
 from sealward.controlplane.domain.system import SystemKind, SystemMarker
 from sealward.controlplane.domain.workloads import ModelState
 from sealward.controlplane.services.ports import Transaction
 from sealward.verifier.rats.result import Posture
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = open_database(tmp_path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def peopled(database: SqliteDatabase) -> SqliteDatabase:
-    """A database with a node, a workload, a principal and a revision to belong to."""
-
-    def people(tx: Transaction) -> None:
-        tx.nodes.add(a_node())
-        tx.workloads.add(a_workload())
-        tx.principals.add(a_principal())
-        tx.policies.add_revision(a_revision())
-
-    database.write(people)
-    return database
-
-
-def code_of(call: Callable[[], object], kind: type[DomainError]) -> Code:
-    with pytest.raises(kind) as caught:
-        call()
-    return caught.value.code
-
 
 ADD: dict[str, tuple[Callable[[Transaction], None], Callable[[Transaction], object], object]] = {
     "node": (
@@ -377,91 +345,6 @@ def test_a_wipe_statement_can_be_proven_later(peopled: SqliteDatabase) -> None:
     proven = replace(a_wipe(), status=WipeStatus.proven)
     peopled.write(lambda tx: tx.terms.save_wipe(proven))
     assert peopled.read(lambda tx: tx.terms.wipes(hex_id("node"))) == (proven,)
-
-
-@pytest.mark.parametrize(
-    ("state", "not_after", "matches"),
-    [
-        (ReferenceSetState.staged, None, 0),
-        (ReferenceSetState.active, None, 1),
-        (ReferenceSetState.draining, None, 1),
-        (ReferenceSetState.revoked, None, 0),
-        (ReferenceSetState.active, NOW + timedelta(milliseconds=1), 1),
-        (ReferenceSetState.active, NOW, 0),
-    ],
-)
-def test_only_values_in_force_match(
-    database: SqliteDatabase, state: ReferenceSetState, not_after: object, matches: int
-) -> None:
-    database.write(
-        lambda tx: tx.references.add_set(a_set(state=state, not_after=not_after), [a_value()])
-    )
-    wanted = [("snp.measurement", "aa" * 48), ("snp.measurement", "bb"), ("other", "aa" * 48)]
-    expected = (a_value(),) * matches
-    assert database.read(lambda tx: tx.references.matching(wanted, NOW)) == expected
-    assert database.read(lambda tx: tx.references.of_kind("snp.measurement", NOW, limit=1)) == (
-        expected
-    )
-    assert database.read(lambda tx: tx.references.matching([], NOW)) == ()
-
-
-def test_a_withdrawn_value_matches_nothing_and_stays_on_record(database: SqliteDatabase) -> None:
-    database.write(lambda tx: tx.references.add_set(a_set(), [a_value()]))
-    gone = replace(
-        a_value(), state=ReferenceValueState.withdrawn, withdrawn=NOW, withdraw_reason="cve"
-    )
-    database.write(lambda tx: tx.references.save_value(gone))
-    wanted = [("snp.measurement", "aa" * 48)]
-    assert database.read(lambda tx: tx.references.matching(wanted, NOW)) == ()
-    stored = database.read(
-        lambda tx: tx.references.get_value("golden", "snp.measurement", "aa" * 48)
-    )
-    assert stored == gone
-
-
-def test_more_floors_than_a_policy_can_see_are_refused(database: SqliteDatabase) -> None:
-    values = [a_value("aa"), a_value("bb")]
-    database.write(lambda tx: tx.references.add_set(a_set(), values))
-    code = code_of(
-        lambda: database.read(lambda tx: tx.references.of_kind("snp.measurement", NOW, limit=1)),
-        Refused,
-    )
-    assert code is Code.reference_invalid
-
-
-def test_a_set_changes_state_and_is_listed_by_it(database: SqliteDatabase) -> None:
-    database.write(lambda tx: tx.references.add_set(a_set(), ()))
-    draining = a_set(state=ReferenceSetState.draining)
-    database.write(lambda tx: tx.references.save_set(draining))
-    listed = database.read(
-        lambda tx: [tx.references.sets(limit=9, state=state).items for state in ReferenceSetState]
-    )
-    assert listed == [(), (), (draining,), ()]
-
-
-def test_an_activation_replaces_exactly_the_one_it_names(peopled: SqliteDatabase) -> None:
-    peopled.write(lambda tx: tx.policies.activate(an_activation("one")))
-    for replaces in (None, "zero"):
-        wrong = an_activation("two", replaces=replaces)
-        code = code_of(lambda a=wrong: peopled.write(lambda tx: tx.policies.activate(a)), Conflict)
-        assert code is Code.activation_replaced
-    peopled.write(lambda tx: tx.policies.activate(an_activation("two", replaces="one")))
-    shadow = replace(an_activation("shadow"), mode=ActivationMode.shadow)
-    peopled.write(lambda tx: tx.policies.activate(shadow))
-    active = peopled.read(lambda tx: tx.policies.active("appraisal"))
-    assert [a.activation_id for a in active] == ["two", "shadow"]
-    one = peopled.read(lambda tx: tx.policies.get_activation("one"))
-    assert (one.state, one.ended) == (ActivationState.ended, NOW)
-    peopled.write(lambda tx: tx.policies.end("two", NOW))
-    code = code_of(lambda: peopled.write(lambda tx: tx.policies.end("two", NOW)), Conflict)
-    assert code is Code.state_changed
-    assert peopled.read(lambda tx: tx.policies.active()) == (shadow,)
-    assert len(peopled.read(lambda tx: tx.policies.activations(limit=9)).items) == 3
-
-
-def test_an_activation_needs_its_revision(peopled: SqliteDatabase) -> None:
-    unknown = an_activation("one", revision="absent")
-    assert code_of(lambda: peopled.write(lambda tx: tx.policies.activate(unknown)), NotFound)
 
 
 def test_a_platform_is_unknown_until_it_is_put(database: SqliteDatabase) -> None:

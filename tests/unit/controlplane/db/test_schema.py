@@ -90,7 +90,13 @@ def test_files_are_private_from_the_start(tmp_path: Path):
     assert set(modes.values()) == {0o600}
 
 
-def test_an_unmigrated_database_is_refused(tmp_path: Path):
+def test_opening_makes_no_file(tmp_path: Path) -> None:
+    assert refusal(SqliteDatabase, database_url(tmp_path)) is Code.schema_mismatch
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unmigrated_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state.db").touch()
     assert refusal(SqliteDatabase, database_url(tmp_path)) is Code.schema_mismatch
 
 

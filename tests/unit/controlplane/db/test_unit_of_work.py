@@ -24,13 +24,6 @@ from sealward.controlplane.services.ports import Transaction
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    opened = open_database(tmp_path)
-    yield opened
-    opened.close()
-
-
 def epoch(database: SqliteDatabase, scope: str) -> int:
     return database.read(lambda tx: tx.epochs.read([scope])[scope])
 

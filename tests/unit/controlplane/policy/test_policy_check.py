@@ -63,7 +63,7 @@ def test_the_shipped_policies_pass(engine: EmbeddedEngine, roomy: EngineSettings
         ("allow := x if { x := count([]) with time.now_ns as 1 }", "call_not_allowed", 4, 37),
         # A local rule named like a namespace does not hide the built-in behind it.
         ("http := 1\nallow := http.send({}) == 1", "call_not_allowed", 5, 10),
-        ("import data.sealward.release.lib as http\nallow := http.send({})", "call_not_allowed", 5, 10),
+        ("import data.sealward.a as http\nallow := http.send({})", "call_not_allowed", 5, 10),
         ('allow := data.sealward.release["http"].send({})', "call_not_allowed", 4, 10),
         ("allow := allow", "recursion", 4, 1),
         ("f(x) := f(x - 1)\nallow := f(3) == 1", "recursion", 4, 1),
@@ -78,7 +78,7 @@ def test_the_shipped_policies_pass(engine: EmbeddedEngine, roomy: EngineSettings
         ("p[x] := y if { some x in [1]; y := p[x] }\nallow := p[1] == 1", "recursion", 4, 1),
         ("p contains x if { some x in p }\nallow := count(p) > 0", "recursion", 4, 1),
         ("allow if { every x in [1] { not allow } }", "recursion", 4, 1),
-        ("default allow := false\nallow := true if { x := {y | y := allow}; count(x) > 0 }", "recursion", 5, 1),
+        ("default allow := false\nallow if { count({y | y := allow}) > 0 }", "recursion", 5, 1),
         ("\n".join(f"r{at} := r{at + 1}" for at in range(300)) + "\nr300 := 1\nallow := r0 == 1",
          "chain_too_long", None, None),
         ('allow := "yes"', "sample_failed", None, None),

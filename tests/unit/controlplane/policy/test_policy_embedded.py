@@ -204,6 +204,11 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(start: Start, good_pol
     assert b'"allow":true' in engine.evaluate(good_policy, b"{}")
 
 
+def test_an_error_is_never_longer_than_a_reason_may_be(engine: EmbeddedEngine, policy_of: PolicyOf):
+    policy = policy_of("allow := " + "x" * 5000 + REST)
+    assert len(fault_of(lambda: engine.evaluate(policy, b"{}")).detail) <= 512
+
+
 def test_a_worker_is_recycled(start: Start, good_policy: LayerPolicy):
     engine = start(recycle_after=3, deadline_seconds=5)
     before = children()

@@ -23,13 +23,16 @@ DOUBLING = "\n".join(f's{at + 1} := concat("", [s{at}, s{at}])' for at in range(
 CHAIN = "\n".join(f"r{at} := r{at + 1}" for at in range(4000))
 FANOUT = "\n".join(f"f{at}(x) := f{at + 1}(x) + f{at + 1}(x)" for at in range(60))
 
+XS = "xs := numbers.range(1, 3000)\n"
+TREE = "xs := {x: {y: 1 | some y in numbers.range(1, 300)} | some x in numbers.range(1, 300)}\n"
+LONG_A = 'a := concat("", ["a" | some x in numbers.range(1, 60000)])\n'
+
 # class of attack -> what follows the package clause
 HOSTILE = {
     "unbounded range": "allow := count(numbers.range(1, 1000000000)) > 0",
-    "unbounded loop": "allow if { some a in numbers.range(1, 9999); some b in numbers.range(1, 9999);"
-    " some c in numbers.range(1, 9999); a + b + c < 0 }",
-    "comprehension of products": "xs := numbers.range(1, 3000)\n"
-    "allow := count({[a, b, c] | some a in xs; some b in xs; some c in xs}) > 0",
+    "unbounded loop": XS + "allow if { some a in xs; some b in xs; some c in xs; a + b + c < 0 }",
+    "comprehension of products": XS
+    + "allow := count({[a, b, c] | some a in xs; some b in xs; some c in xs}) > 0",
     "recursion": "f(x) := f(x)\nallow := f(1)",
     "growing recursion": "f(x) := f([x])\nallow := f(1)",
     "mutual recursion": "f(x) := g(x)\ng(x) := h(x)\nh(x) := f(x)\nallow := f(1)",
@@ -38,11 +41,10 @@ HOSTILE = {
     "exponential calls": FANOUT + "\nf60(x) := x\nallow := f0(1) > 0",
     "rule chain": CHAIN + "\nr4000 := true\nallow := r0",
     "memory by doubling": 's0 := "0123456789abcdef"\n' + DOUBLING + "\nallow := count(s40) > 0",
-    "memory by arrays": "a0 := numbers.range(1, 100000)\nallow := count([x | some x in a0; some y in a0]) > 0",
+    "memory by arrays": XS + "allow := count([[x, y] | some x in xs; some y in xs]) > 0",
     "memory by shifting": "allow := bits.lsh(1, 10000000000) > 0",
     "memory by format": 'allow := count(sprintf("%1000000000d", [1])) > 0',
-    "memory by replacement": 'a := concat("", ["a" | some x in numbers.range(1, 60000)])\n'
-    'allow := count(replace(replace(a, "a", a), "a", a)) > 0',
+    "memory by replacement": LONG_A + 'allow := count(replace(replace(a, "a", a), "a", a)) > 0',
     "nested brackets": "allow := " + "[" * 40 + "1" + "]" * 40,
     "nested braces": "allow := " + "{" * 40 + "1" + "}" * 40,
     "nested operators": "allow := 0 < " + " + ".join(["1"] * 20000),
@@ -50,21 +52,22 @@ HOSTILE = {
     "many brackets in a row": "allow := " + " == ".join(["[[[[[[[[[[1]]]]]]]]]]"] * 2000),
     "long string": 'allow := count("' + "a" * 200000 + '") > 0',
     "deep document": f"allow := json.unmarshal(`{'[' * 100000}{']' * 100000}`) == 1",
-    "catastrophic expression": 'allow := regex.match("^(a+)+$", concat("", ["a" | some x in numbers.range(1, 30000)])) == false',
+    "catastrophic expression": LONG_A + 'allow := regex.match("^(a+)+$", a) == false',
     "huge expression": 'allow := regex.match("(((a{1000}){1000}){1000}){1000}", "a")',
-    "huge answer": "allow := true\nreasons := [x | some x in numbers.range(1, 200000)]\nobligations := {}",
-    "walk of everything": "xs := {x: {y: 1 | some y in numbers.range(1, 300)} | some x in numbers.range(1, 300)}\n"
-    "allow := count([1 | walk(xs, [p, _]); walk(xs, [q, _]); p == q]) < 0",
-}  # fmt: skip
+    "huge answer": "allow := true\nreasons := numbers.range(1, 200000)\nobligations := {}",
+    "walk of everything": TREE
+    + "allow := count([1 | walk(xs, [p, _]); walk(xs, [q, _]); p == q]) < 0",
+}
 # Same attack, or just another wrong answer, on the values themselves.
+YES = "allow := true\nreasons := []\n"
 WRONG = {
     "allow as text": 'allow := "true"' + REST,
     "allow as number": "allow := 1" + REST,
     "allow as set": "allow contains true" + REST,
-    "an obligation nobody knows": 'allow := true\nreasons := []\nobligations := {"watermark": true}',
-    "a ttl for ever": 'allow := true\nreasons := []\nobligations := {"ttl_seconds": 1e308}',
+    "an obligation nobody knows": YES + 'obligations := {"watermark": true}',
+    "a ttl for ever": YES + 'obligations := {"ttl_seconds": 1e308}',
     "undefined text": 'allow := "<undefined>"' + REST,
-}  # fmt: skip
+}
 
 
 def body(name: str) -> str:

@@ -68,7 +68,7 @@ def test_no_system_call_number_reaches_a_socket():
     """Straight to the kernel, past Python: socket(AF_INET, SOCK_STREAM, 0) is EPERM (1)."""
     number = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
     statement = (
-        "c = ctypes.CDLL(None, use_errno=True); r = c.syscall(%d, 2, 1, 0);"
-        " e = ctypes.get_errno(); os.write(1, b'%%d %%d ' %% (r, e))" % number
+        f"c = ctypes.CDLL(None, use_errno=True); r = c.syscall({number}, 2, 1, 0);"
+        " e = ctypes.get_errno(); os.write(1, f'{r} {e} '.encode())"
     )
     assert attempt(statement) == "-1 1 done"

@@ -258,6 +258,19 @@ def test_a_body_outside_its_budget_is_refused(what: str):
     assert "run ()" not in house.events
 
 
+def test_bodies_that_would_exceed_the_nodes_budget_are_put_off_and_room_is_given_back():
+    house = House()
+    budgets = Budgets(body_bytes=1000, all_bodies_bytes=999, json_bytes=500, body_seconds=0.05)
+    house.app = InferenceApp(catalog=house.catalog, gate=house.gate, budgets=budgets)
+    for _ in range(3):
+        answer = house.infer()  # of unknown length, so it counts as the longest
+        assert (answer.status, answer.json()["code"]) == (429, "overloaded")
+        assert "body" not in house.events
+    length = (b"content-length", str(len(json.dumps(REQUEST))).encode())
+    for _ in range(30):
+        assert house.infer(headers=(TOKEN, length)).status == 200
+
+
 def test_a_client_that_leaves_is_not_answered():
     house = House()
     sent: list[Any] = []

@@ -15,20 +15,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
-from fakes.inference_models import ISSUER, NOW, TENANT
+from fakes.inference_gate import HandGate
+from fakes.inference_models import TokenMint
 
 from sealward.enclave_agent.inference.catalog import Catalog
-from sealward.enclave_agent.inference.client_tokens import ClientTokenVerifier
-from sealward.enclave_agent.inference.gate import HorizonGate
 from sealward.enclave_agent.inference.oip import Budgets, InferenceApp
 from sealward.enclave_agent.inference.server import InferenceServer, TlsFiles
 
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-
 
 def app() -> InferenceApp:
-    tokens = ClientTokenVerifier(issuer=ISSUER, tenant=TENANT, keys=(KEY.public_key(),))
-    gate = HorizonGate(tokens=tokens, boottime_ns=lambda: 0, now=lambda: NOW)
+    gate = HandGate(TokenMint(Ed25519PrivateKey.from_private_bytes(bytes(32))), "m")
     return InferenceApp(catalog=Catalog(), gate=gate, budgets=Budgets())
 
 

@@ -123,9 +123,9 @@ REFUSALS: list[tuple[str, Read, str]] = [
     ("170b343931323331323335395a", lambda r: r.time("thing"), "not a time"),
     ("180d3439313233313233353935395a", lambda r: r.time("thing"), "not a time"),
     ("040d3439313233313233353935395a", lambda r: r.time("thing"), "not a time"),
-    ("170d787831323331323335393539" + "5a", lambda r: r.time("thing"), "not a time"),
+    ("170d7878313233313233353935395a", lambda r: r.time("thing"), "not a time"),
     ("170d3439313233313233353935395b", lambda r: r.time("thing"), "Zulu"),
-    ("170d343931323331323378353935" "5a", lambda r: r.time("thing"), "Zulu"),
+    ("170d3439313233313233783539355a", lambda r: r.time("thing"), "Zulu"),
     ("170d3439313333313233353935395a", lambda r: r.time("thing"), "no such date"),
     ("180f30303030303130313030303030305a", lambda r: r.time("thing"), "no such date"),
     ("050000", lambda r: (r.element("x"), r.finish()), "trailing"),
@@ -147,9 +147,10 @@ def test_nesting_has_a_budget() -> None:
     for _ in range(der.MAX_DEPTH + 1):
         nested = bytes((der.SEQUENCE, len(nested))) + nested
     inside = der.read(nested, what="x", max_bytes=100)
+    for _ in range(der.MAX_DEPTH):
+        inside = inside.enter("x")
     with pytest.raises(MalformedEvidence, match="too deeply"):
-        for _ in range(der.MAX_DEPTH + 1):
-            inside = inside.enter("x")
+        inside.enter("x")
 
 
 def test_size_has_a_budget() -> None:

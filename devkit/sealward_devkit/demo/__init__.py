@@ -1,0 +1,1 @@
+"""The main job, played through the public command line and APIs, on evidence minted on the spot."""

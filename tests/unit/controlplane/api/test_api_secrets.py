@@ -1,0 +1,143 @@
+"""The secret walk: whatever is asked, no answer and no log line holds a key or a spent secret (F2)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from fakes.admin_plane import AdminPlane, bearer
+from fakes.admin_requests import CALLS, POLICY, REFERENCE_SET
+from fakes.sealed_models import CREATED, sealed_bytes, seeded
+from sealward.controlplane.domain.keys import KeyContext, WrapPurpose
+from sealward.controlplane.services.release_core import ReleaseCore
+from sealward.sealing.core import MIN_SEGMENT_BYTES, Format
+from sealward.sealing.header import PREFIX_BYTES, Prefix
+from sealward.sealing.signing import CreatorPrivateKey
+from sealward.sealing.source import BytesSource
+from sealward.sealing.workload_key import WorkloadKey
+from sealward.sealing.writer import Description, PlainModel, seal
+
+
+class Walker:
+    """Asks, and keeps every byte that came back."""
+
+    def __init__(self, plane: AdminPlane, token: str) -> None:
+        self._plane, self._token = plane, token
+        self.seen: list[str] = []
+
+    def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        headers = {**bearer(self._token), **how.pop("headers", {})}
+        answer = self._plane.client.request(method, path, headers=headers, **how)
+        self.seen.append(f"{dict(answer.headers)}\n{answer.text}")
+        return answer
+
+
+def registration(document: bytes) -> bytes:
+    """Seal a small model with a workload's public key file and return its header."""
+    plain = PlainModel(
+        format=Format.ONNX,
+        parts=(BytesSource(b"a model"),),
+        plain_digest=bytes(32),
+        external_digest=None,
+    )
+    sealed = sealed_bytes(
+        lambda descriptor: seal(
+            plain,
+            Description(model="demo", version=1, created=CREATED),
+            workload_key=WorkloadKey.parse(document),
+            creator=CreatorPrivateKey.generate(seeded("creator")),
+            descriptor=descriptor,
+            random_bytes=seeded("walk"),
+            segment_bytes=MIN_SEGMENT_BYTES,
+        )
+    )
+    return sealed[: Prefix.parse(sealed[:PREFIX_BYTES]).total_bytes]
+
+
+def forms(secret: bytes) -> Iterator[str]:
+    """Return the ways in which a secret could be written down, at any alignment of base64."""
+    yield secret.hex()
+    yield repr(secret)[2:-1]
+    for lead in range(3):
+        text = base64.b64encode(bytes(lead) + secret).decode()
+        inner = text[4:-4]
+        yield inner
+        yield inner.replace("+", "-").replace("/", "_")
+
+
+def test_no_answer_and_no_log_holds_a_key_or_a_secret_twice(
+    plane: AdminPlane, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alice = plane.administrator()
+    walk = Walker(plane, alice.text)
+    walk.ask("POST", "/v1/workloads", json={"name": "scoring"})
+    document = walk.ask("GET", "/v1/workloads/scoring/key").content
+    header = {"Content-Type": "application/octet-stream"}
+    models = "/v1/workloads/scoring/models"
+    made = walk.ask("POST", models, content=registration(document), headers=header)
+    assert made.status_code == 201, made.text
+    walk.ask("POST", "/v1/reference-sets?activate=true", json=REFERENCE_SET)
+    digest = walk.ask("POST", "/v1/policies", json=POLICY).json()["digest"]
+    walk.ask("POST", "/v1/activations", json={"digest": digest, "replaces": None})
+    plane.add_node()
+    plane.add_decision()
+    issued = [
+        walk.ask("POST", "/v1/join-tokens", json={}),
+        walk.ask("POST", "/v1/client-tokens", json={"workload": "scoring", "subject": "bob"}),
+        walk.ask(
+            "POST",
+            "/v1/principals",
+            json={"name": "bob", "roles": ["admin"], "lifetime_seconds": 60},
+        ),
+    ]
+    for call in CALLS:
+        walk.ask(call.method, call.path, content=call.content, headers=call.headers)
+    for path in (f"/v1/policies/{digest}", f"{models}/demo/versions/1/exposure", "/healthz"):
+        walk.ask("GET", path)
+    logged = capsys.readouterr()
+    everywhere = "\n".join([*walk.seen, logged.out, logged.err])
+
+    key = plane.database.read(lambda tx: tx.workloads.latest_key("scoring"))
+    model = plane.database.read(lambda tx: tx.models.get("scoring", "demo", 1))
+    context = KeyContext(
+        purpose=WrapPurpose.workload_private, tenant="default", workload="scoring", version=1
+    )
+    private = plane.keystore.unwrap(key.wrapped_private, context)
+    content_key = bytes(ReleaseCore(plane.keystore, "default").content_key(model, key))
+    keys = [private[2:66], private[-32:], content_key, key.wrapped_private[-48:]]
+    for file in (plane.file.parent / "keys").rglob("*"):
+        if file.is_file():
+            keys.append(_secret_of(file.read_bytes()))
+    for secret in keys:
+        assert len(secret) >= 16
+        for form in forms(secret):
+            assert form not in everywhere
+    for answer in issued:
+        secret = answer.json()["credential"].rpartition(".")[2]
+        assert everywhere.count(secret) == 1
+    assert alice.text.rpartition(".")[2] not in everywhere
+
+
+def _secret_of(file: bytes) -> bytes:
+    """Return the secret bytes of a key file: its longest base64 or hex text, or a PEM's middle."""
+    if file.startswith(b"-----"):
+        body = b"".join(line for line in file.splitlines() if not line.startswith(b"-----"))
+        return base64.b64decode(body)[8:]  # noqa: TID251 - our own key file in a test
+    texts = [text for text in _texts(json.loads(file)) if len(text) >= 40]  # noqa: TID251 - our own key file in a test
+    return base64.b64decode(max(texts, key=len) + "==")  # noqa: TID251 - our own key file in a test
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)

@@ -1,0 +1,229 @@
+"""Reference sets: what a document must be, and what each change of force leaves behind."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fakes.admin_plane import START, AdminPlane
+from fakes.admin_requests import MEASUREMENT, REFERENCE_SET
+from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
+from sealward.controlplane.domain.reference_values import ReferenceSetState
+from sealward.controlplane.services import reference_documents
+from sealward.controlplane.services.references import TRANSITIONS
+
+DOCUMENT = json.dumps(REFERENCE_SET).encode()
+
+
+def changed(path: tuple[str | int, ...], value: object) -> bytes:
+    """Return the document with one member replaced."""
+    document: Any = copy.deepcopy(REFERENCE_SET)
+    place = document
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return json.dumps(document).encode()
+
+
+def epoch(plane: AdminPlane) -> int:
+    return plane.database.read(lambda tx: tx.epochs.read(["reference"])["reference"])
+
+
+def kinds(plane: AdminPlane) -> list[str]:
+    entries = plane.database.read(lambda tx: tx.audit.page(limit=1000)).items
+    return sorted(entry.kind for entry in entries)
+
+
+def test_a_document_is_read_with_the_digest_of_its_bytes() -> None:
+    read = reference_documents.read(DOCUMENT)
+    assert read.digest == hashlib.sha256(DOCUMENT).hexdigest()
+    assert [(v.kind, v.key) for v in read.values] == [
+        ("measurement", MEASUREMENT),
+        ("tcb_floor", "snp/Milan"),
+    ]
+    assert read.values[1].value == '{"bootloader":3,"snp":22}'
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("name",), "Not A Name"),
+        (("name",), ""),
+        (("not_after",), "2027-01-01"),
+        (("not_after",), "2027-01-01T00:00:00+00:00"),
+        (("not_after",), "2027-13-01T00:00:00Z"),
+        (("not_after",), 1),
+        (("values",), []),
+        (("values",), {}),
+        (("values", 0, "kind"), "anything"),
+        (("values", 0, "key"), "0A" * 48),
+        (("values", 0, "key"), "0a" * 47),
+        (("values", 0, "key"), "zz" * 48),
+        (("values", 0, "key"), 7),
+        (("values", 0, "value"), {}),
+        (("values", 0, "value", "name"), ""),
+        (("values", 0, "value", "name"), "a\u202eb"),
+        (("values", 0, "value", "name"), "a" * 501),
+        (("values", 0, "value", "components"), []),
+        (("values", 0, "value", "components"), ["kernel", "kernel"]),
+        (("values", 0, "value", "components"), ["kernel", "moon"]),
+        (("values", 0, "value", "components"), ["kernel", 1]),
+        (("values", 0, "value", "components"), [["kernel"]]),
+        (("values", 0, "value", "clock"), "host"),
+        (("values", 0, "value", "clock"), False),
+        (("values", 0, "value", "trust_config"), None),
+        (("values", 0, "value", "trust_config"), ["image"]),
+        (("values", 0, "value", "not_after"), None),
+        (("values", 1, "key"), "Milan"),
+        (("values", 1, "key"), "snp/"),
+        (("values", 1, "value"), {}),
+        (("values", 1, "value", "snp"), -1),
+        (("values", 1, "value", "snp"), 65536),
+        (("values", 1, "value", "snp"), 1.0),
+        (("values", 1, "value", "snp"), True),
+        (("values", 1, "value", "SNP"), 1),
+        (("values", 1), REFERENCE_SET["values"][0]),
+        (("extra",), 1),
+    ],
+)
+def test_what_is_not_a_reference_set_is_refused_with_a_reason(
+    path: tuple[str | int, ...], value: object
+) -> None:
+    with pytest.raises(Refused) as caught:
+        reference_documents.read(changed(path, value))
+    assert caught.value.code is Code.reference_invalid
+    assert caught.value.detail
+    assert caught.value.hint
+
+
+def test_beyond_its_budgets_nothing_is_read() -> None:
+    with pytest.raises(Refused):
+        reference_documents.read(b" " * (reference_documents.MAX_DOCUMENT_BYTES + 1))
+    value = REFERENCE_SET["values"][1]
+    many = [value] * (reference_documents.MAX_VALUES + 1)
+    with pytest.raises(Refused, match="list of 1 to"):
+        reference_documents.read(changed(("values",), many))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    at=st.integers(0, len(DOCUMENT) - 1),
+    new=st.binary(max_size=4),
+    drop=st.integers(0, 6),
+)
+def test_any_change_of_bytes_is_a_document_or_one_refusal(at: int, new: bytes, drop: int) -> None:
+    mutated = DOCUMENT[:at] + new + DOCUMENT[at + drop :]
+    try:
+        read = reference_documents.read(mutated)
+    except Refused as error:
+        assert error.code is Code.reference_invalid
+    else:
+        assert read.digest == hashlib.sha256(mutated).hexdigest()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["name", "not_after", "values", "kind", "key", "value"]), inner
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_is_a_document_or_one_refusal(value: object) -> None:
+    with pytest.raises(Refused) as caught:
+        reference_documents.read(json.dumps(value).encode())
+    assert caught.value.code is Code.reference_invalid
+
+
+def test_import_in_force_fences_and_wakes(plane: AdminPlane) -> None:
+    alice = plane.administrator().principal
+    before = epoch(plane)
+    made = plane.services.references.import_set(alice, DOCUMENT, activate=True)
+    assert made.state is ReferenceSetState.active
+    assert epoch(plane) == before + 1
+    assert plane.wake.calls == 1
+    matching = plane.database.read(
+        lambda tx: tx.references.matching([("measurement", MEASUREMENT)], START)
+    )
+    assert [value.key for value in matching] == [MEASUREMENT]
+
+
+def test_a_staged_set_matches_nothing_until_it_is_activated(plane: AdminPlane) -> None:
+    alice = plane.administrator().principal
+    plane.services.references.import_set(alice, DOCUMENT, activate=False)
+    wanted = [("measurement", MEASUREMENT)]
+    assert not plane.database.read(lambda tx: tx.references.matching(wanted, START))
+    assert (epoch(plane), plane.wake.calls) == (0, 0)
+    plane.services.references.activate(alice, "agents")
+    assert plane.database.read(lambda tx: tx.references.matching(wanted, START))
+    assert (epoch(plane), plane.wake.calls) == (1, 1)
+
+
+def test_a_withdrawn_value_matches_nothing_and_stays_on_record(plane: AdminPlane) -> None:
+    alice = plane.administrator().principal
+    references = plane.services.references
+    references.import_set(alice, DOCUMENT, activate=True)
+    withdrawn = references.withdraw(alice, "agents", "measurement", MEASUREMENT, reason="leaked")
+    assert withdrawn.withdraw_reason == "leaked"
+    wanted = [("measurement", MEASUREMENT)]
+    assert not plane.database.read(lambda tx: tx.references.matching(wanted, START))
+    assert epoch(plane) == 2
+    sweeps = plane.database.read(lambda tx: tx.sweeps.running())
+    assert MEASUREMENT in sweeps[-1].cause
+    assert "reference_value.withdrawn" in kinds(plane)
+    with pytest.raises(Conflict):
+        references.withdraw(alice, "agents", "measurement", MEASUREMENT, reason="again")
+    assert epoch(plane) == 2
+    with pytest.raises(NotFound):
+        references.withdraw(alice, "agents", "measurement", "00" * 48, reason="unknown")
+
+
+def test_an_end_that_has_passed_is_refused_and_a_new_one_fences(plane: AdminPlane) -> None:
+    alice = plane.administrator().principal
+    past = changed(("not_after",), "2026-11-23T11:59:59Z")
+    with pytest.raises(Refused):
+        plane.services.references.import_set(alice, past, activate=True)
+    plane.services.references.import_set(alice, DOCUMENT, activate=True)
+    plane.services.references.expire(alice, "agents", START)
+    wanted = [("measurement", MEASUREMENT)]
+    assert not plane.database.read(lambda tx: tx.references.matching(wanted, START))
+    assert epoch(plane) == 2
+
+
+@pytest.mark.parametrize("state", ReferenceSetState)
+@pytest.mark.parametrize("to", [ReferenceSetState.active, ReferenceSetState.revoked])
+def test_every_move_of_a_set_is_in_the_table_or_a_refusal(
+    plane: AdminPlane, state: ReferenceSetState, to: ReferenceSetState
+) -> None:
+    alice = plane.administrator().principal
+    references = plane.services.references
+    references.import_set(alice, DOCUMENT, activate=False)
+    plane.database.write(
+        lambda tx: tx.references.save_set(replace(tx.references.get_set("agents"), state=state))
+    )
+    before = (epoch(plane), kinds(plane))
+
+    def move() -> ReferenceSetState:
+        if to is ReferenceSetState.active:
+            return references.activate(alice, "agents").state
+        return references.revoke(alice, "agents", reason="because").state
+
+    if to in TRANSITIONS[state]:
+        assert move() is to
+        assert epoch(plane) == before[0] + 1
+    else:
+        with pytest.raises(Conflict):
+            move()
+        assert (epoch(plane), kinds(plane)) == before
