@@ -57,7 +57,14 @@ class Agent:
             OSError: the inference address cannot be had.
         """
         port = await self.server.start()
-        _log.info("agent started", node=self.parts.maker.keys.node.hex(), inference_port=port)
+        trust = self.parts.maker.trust
+        _log.info(
+            "agent started",
+            node=self.parts.maker.keys.node.hex(),
+            trust_domain=trust.trust_domain,
+            development=trust.development,
+            inference_port=port,
+        )
         try:
             ended = await self.runtime.run(stop)
         finally:

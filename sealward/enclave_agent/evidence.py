@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
-from sealward.enclave_agent.attesters.port import Attester
+from sealward.enclave_agent.attesters.port import Attester, AttesterUnavailable
 from sealward.enclave_agent.identity import InstanceKeys
 from sealward.enclave_agent.messages import Challenge
 from sealward.protos.trust import TrustConfiguration
 from sealward.sealing import hpke
 from sealward.verifier.rats import binding
 from sealward.verifier.rats.binding import AgentStatement, Binding, Purpose
+
+COLLECT_S: Final = 30  # no challenge lives longer (docs/specs/challenge.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class EvidenceMaker:
         """Collect fresh evidence, on a thread: hardware takes its time.
 
         Raises:
-            AttesterUnavailable: no evidence can be had here.
+            AttesterUnavailable: no evidence can be had here, or not while the challenge lives.
         """
         encoded = Binding(
             purpose=purpose,
@@ -73,7 +76,11 @@ class EvidenceMaker:
             statement=statement,
             ratchet=None if ratchet is None else self._prove(ratchet, challenge.nonce),
         ).encode()
-        collected = await asyncio.to_thread(self.attester.collect, binding.digest(encoded))
+        try:
+            async with asyncio.timeout(COLLECT_S):
+                collected = await asyncio.to_thread(self.attester.collect, binding.digest(encoded))
+        except TimeoutError:
+            raise AttesterUnavailable(f"The attester gave no evidence in {COLLECT_S} s.") from None
         return BoundEvidence(
             challenge=challenge, hpke_key=hpke_key, binding=encoded, evidence=collected.cmw
         )

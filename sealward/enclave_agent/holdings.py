@@ -73,10 +73,6 @@ class Holdings:
         """The secret that the next attestation proves to hold; None before the first answer."""
         return self._ratchet
 
-    def forget_ratchet(self) -> None:
-        """Begin again: this instance was enrolled anew."""
-        self._ratchet = None
-
     def held_leases(self) -> tuple[bytes, ...]:
         """Return ids of live leases whose keys are here; others are asked for again."""
         return tuple(

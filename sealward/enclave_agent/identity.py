@@ -85,9 +85,14 @@ class HpkeKeyring:
     def current(self, now_ns: int) -> hpke.PrivateKey:
         """Return the key to bind now; a new one when the last is a day old."""
         if now_ns - self._made_ns >= HPKE_LIFE_NS:
+            self._key.wipe()
             self._key = self._generate()
             self._made_ns = now_ns
         return self._key
+
+    def wipe(self) -> None:
+        """Overwrite what is ours of the last key: the agent ends."""
+        self._key.wipe()
 
     def _generate(self) -> hpke.PrivateKey:
         return hpke.PrivateKey.generate(hpke.Suite.MLKEM768_X25519, self._random_bytes)

@@ -106,6 +106,7 @@ class AgentRuntime:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._parts.keyring.wipe()
         self._parts.standing.feed(AgentEvent.STOPPED)
         for task in done:
             task.result()
@@ -165,8 +166,6 @@ class AgentRuntime:
         )
         standing.last_denial = None
         standing.feed(AgentEvent.ADMIT)
-        # docs/specs/evidence-binding.md 4: the first attestation after an enrolment carries none.
-        self._parts.holdings.forget_ratchet()
         self._suspect = False
         for backoff in (self._pend, self._reject):
             backoff.reset()

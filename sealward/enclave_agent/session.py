@@ -101,11 +101,12 @@ class Session:
         Raises:
             Unreachable: the connection is of no further use.
             Refused: the control plane refuses the stream, or does not know this node.
-            EnrollAgain: it does not admit this node, or its first answer was lost.
+            EnrollAgain: it does not admit this node.
         """
         stream = self._client.watch()
         try:
             await self._say(stream, agent_pb2.AgentMessage(hello=self._hello()))
+            self._parts.standing.connected = True
             return await _first(
                 self._read(stream), self._tell(stream), self._ask(stream), self._answer()
             )
@@ -121,22 +122,16 @@ class Session:
     async def _finish(self) -> None:
         """Wait for the answer that is on its way, and use it.
 
+        One that is lost all the same costs nothing: the control plane accepts the ratchet that was
+        used last as well as the one it issued (docs/specs/evidence-binding.md 4).
+
         Raises:
-            EnrollAgain: it was lost, and it was the first one.
+            EnrollAgain: the answer is that this node is not admitted.
         """
-        if self._in_flight is None:
-            return
-        with contextlib.suppress(CallFailed):
-            try:
+        if self._in_flight is not None:
+            with contextlib.suppress(CallFailed, TimeoutError):
                 async with asyncio.timeout(FINISH_S):
                     await self._in_flight
-            except TimeoutError:
-                self._require_ratchet()
-
-    def _require_ratchet(self) -> None:
-        """Enrol again if the first answer's ratchet is not here: the next attestation needs it."""
-        if self._parts.holdings.ratchet is None:
-            raise EnrollAgain
 
     def _hello(self) -> agent_pb2.Hello:
         return agent_pb2.Hello(
@@ -254,7 +249,6 @@ class Session:
             return ()
         except Unreachable:
             parts.pacing.failed(parts.clock())
-            self._require_ratchet()
             raise
         self.heard = True
         if not answer.signed_terms:  # nothing is granted or held, so nothing is signed or wrapped
@@ -266,10 +260,8 @@ class Session:
             _log.warning("terms dropped", code=refused_terms.code, why=str(refused_terms))
             parts.pacing.failed(parts.clock())
             parts.standing.drained(live=bool(parts.book.live(parts.clock())))
-            self._require_ratchet()
             return answer.chain
         self._answered(answer)
-        self._require_ratchet()
         return answer.chain
 
     def _answered(self, answer: AttestAnswer) -> None:

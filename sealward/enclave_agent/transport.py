@@ -65,7 +65,6 @@ _SAID_NO: Final = frozenset(
         grpc.StatusCode.ALREADY_EXISTS,
         grpc.StatusCode.PERMISSION_DENIED,
         grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.ABORTED,
         grpc.StatusCode.UNAUTHENTICATED,
     }
 )

@@ -1,7 +1,7 @@
-"""Execute the ```console blocks of a Markdown document, and compare what it shows with what happens.
+"""Execute the ```console blocks of a Markdown document, and compare what they show with what comes.
 
-All blocks of a document run in order in one shell, in an empty work folder with an empty HOME; other
-fences (```sh, ```text) are for reading. Inside a block:
+All blocks of a document run in order in one shell, in an empty work folder with an empty HOME;
+other fences (```sh, ```text) are for reading. Inside a block:
 
     $ command            one command; it must exit with 0, or with N when it ends in `# exits N`
     > more of it         a continuation, as a shell prints it
@@ -30,7 +30,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 _FENCE: Final = re.compile(r"^```(\w*)\s*$")
 _EXITS: Final = re.compile(r"#\s*exits (\d+)\s*$")
@@ -187,6 +187,8 @@ class Shell:
             while self._alive() and time.monotonic() < until:
                 time.sleep(_LOOK_S)
         self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _alive(self) -> bool:
         self._process.poll()
@@ -210,10 +212,8 @@ def run_document(document: str, *, path: str, timeout_s: float, show: bool = Fal
             for step in steps:
                 began = time.monotonic()
                 _run(shell, step, timeout_s, show=show)
-                first = step.command.partition("\n")[0]
-                print(
-                    f"line {step.line:>4}  {time.monotonic() - began:6.2f} s  {first}", flush=True
-                )  # noqa: T201 - a program
+                took = time.monotonic() - began
+                say(f"line {step.line:>4}  {took:6.2f} s  {step.command.splitlines()[0]}")
         finally:
             shell.close()
     return len(steps)
@@ -226,13 +226,18 @@ def _run(shell: Shell, step: Step, timeout_s: float, *, show: bool) -> None:
     except WrongDocument as error:
         raise WrongDocument(f"{where}\n{error}") from None
     if show:
-        print("\n".join(came))  # noqa: T201 - a program
+        say(*came)
     if status != step.exits:
         raise WrongDocument(
             f"{where}\nexit status {status}, not {step.exits}:\n" + "\n".join(came[-20:])
         )
     if step.shown and (difference := differences(step.shown, came)):
         raise WrongDocument(f"{where}\n{difference}")
+
+
+def say(*lines: str, to: TextIO = sys.stdout) -> None:
+    """Print lines at once."""
+    print(*lines, sep="\n", file=to, flush=True)
 
 
 def main() -> int:
@@ -249,9 +254,9 @@ def main() -> int:
             options.document.read_text(), path=path, timeout_s=options.timeout, show=options.show
         )
     except WrongDocument as error:
-        print(f"{options.document}: {error}", file=sys.stderr)  # noqa: T201 - a program
+        say(f"{options.document}: {error}", to=sys.stderr)
         return 1
-    print(f"{options.document}: {count} commands are as shown")  # noqa: T201 - a program
+    say(f"{options.document}: {count} commands are as shown")
     return 0
 
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from docs.run_blocks import WrongDocument, differences, run_document, steps_of
 
 RIGHT = """
@@ -86,7 +85,7 @@ def test_a_document_that_is_wrong_is_found_out(lines: tuple[str, ...], said: str
 
 
 def test_a_command_that_does_not_end_is_found_out() -> None:
-    with pytest.raises(WrongDocument, match="no end within 0.3 s"):
+    with pytest.raises(WrongDocument, match=r"no end within 0\.3 s"):
         run(block("$ sleep 60"), timeout_s=0.3)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fakes.admin_plane import NODE_ID
+
 from sealward.controlplane.services.authorization import Right
 
 PLATFORM = "snp:chip:" + "02" * 64

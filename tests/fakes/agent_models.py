@@ -47,7 +47,9 @@ class EchoModel:
         return self.ended
 
     async def infer(
-        self, inputs: tuple[Tensor, ...], outputs: tuple[str, ...] = ()
+        self,
+        inputs: tuple[Tensor, ...],
+        outputs: tuple[str, ...] = (),  # noqa: ARG002 - one output is all there is
     ) -> tuple[Tensor, ...]:
         if self.ended is not None:
             raise ModelUnavailable(self.ended)

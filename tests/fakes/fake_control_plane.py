@@ -89,6 +89,7 @@ class PlaneNode:
     sequence: int = 0
     ratchet: dict[int, bytes] = field(default_factory=dict)
     issued: int = 0
+    confirmed: int = 0
     leases: dict[str, LeaseTerms] = field(default_factory=dict)
 
 
@@ -348,14 +349,14 @@ class Plane:
 
     def _require_ratchet(self, node: PlaneNode, said: Binding) -> None:
         if said.ratchet is None:
-            if node.issued:
+            if node.confirmed:
                 raise Refusal("clone_detected")
             return
         index, mac = said.ratchet
-        secret = node.ratchet.get(index)
+        secret = node.ratchet.get(index) if index in {node.confirmed, node.issued} else None
         if secret is None or mac != binding.ratchet_mac(secret, said.nonce, said.tls_spki):
             raise Refusal("clone_detected")
-        node.ratchet = {index: secret}
+        node.confirmed = index
 
 
 class Refusal(Exception):
@@ -367,14 +368,18 @@ class _Enrollment(agent_pb2_grpc.EnrollmentServicer):
         self._plane = plane
 
     async def GetChallenge(  # noqa: N802 - the name of the method in the contract
-        self, request: agent_pb2.ChallengeRequest, context: aio.ServicerContext
+        self,
+        request: agent_pb2.ChallengeRequest,
+        context: aio.ServicerContext,  # noqa: ARG002 - the shape of a servicer
     ) -> agent_pb2.Challenge:
         assert request.protocol_version == 1
         assert request.purpose == agent_pb2.PURPOSE_ENROLL
         return self._plane.challenge(request.tls_spki)
 
     async def Enroll(  # noqa: N802 - as above
-        self, request: agent_pb2.EnrollRequest, context: aio.ServicerContext
+        self,
+        request: agent_pb2.EnrollRequest,
+        context: aio.ServicerContext,  # noqa: ARG002 - as above
     ) -> agent_pb2.EnrollResponse:
         plane = self._plane
         said = plane.check(Purpose.ENROLL, request.ticket, request.binding, request.evidence, None)
@@ -392,11 +397,8 @@ class _Enrollment(agent_pb2_grpc.EnrollmentServicer):
         if plane.admission != agent_pb2.ANSWER_ADMIT:
             answer.denial.CopyFrom(agent_pb2.Denial(code="platform_unknown", correlation_id="c-2"))
             return answer
-        known = plane.nodes.get(node_id)
-        if known is None:
+        if node_id not in plane.nodes:
             plane.nodes[node_id] = PlaneNode(said.tls_spki, said.signing_public)
-        else:  # the ratchet begins again
-            known.ratchet, known.issued = {}, 0
         answer.certificate_chain.extend(_chain(plane, public))
         return answer
 
@@ -406,7 +408,9 @@ class _Agent(agent_pb2_grpc.AgentServicer):
         self._plane = plane
 
     async def GetChallenge(  # noqa: N802 - as above
-        self, request: agent_pb2.ChallengeRequest, context: aio.ServicerContext
+        self,
+        request: agent_pb2.ChallengeRequest,  # noqa: ARG002 - as above
+        context: aio.ServicerContext,
     ) -> agent_pb2.Challenge:
         return self._plane.challenge(_peer(context))
 

@@ -98,12 +98,12 @@ def from_validation(request: Request, error: Exception) -> Response:
 def from_http(request: Request, error: Exception) -> Response:
     """Answer what the framework refuses: unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-    code = Code.not_found if error.status_code == 404 else Code.invalid_request  # noqa: PLR2004 - HTTP
+    missing = error.status_code == 404  # noqa: PLR2004 - RFC 9110 15.5.5
     return _problem(
         request,
         error.status_code,
-        code,
-        detail=f"{request.method} is not offered here",
+        Code.not_found if missing else Code.invalid_request,
+        detail="nothing is at this path" if missing else f"no {request.method} at this path",
         hint="the API's description is at /v1/openapi.json",
         headers=error.headers,
     )

@@ -105,15 +105,16 @@ def _write_reasons(reasons: object) -> None:
 
 def _deciding(move: str, about: str, *, reason_needed: bool) -> click.Command:
     """Return the command of one decision about a node."""
+    why = "Why, for the audit log."
+    reason_option = (
+        click.option("--reason", required=True, help=why)
+        if reason_needed
+        else click.option("--reason", default="", help=why)
+    )
 
     @click.command(move, help=about)
     @click.argument("node_id")
-    @click.option(
-        "--reason",
-        required=reason_needed,
-        default=None if reason_needed else "",
-        help="Why, for the audit log.",
-    )
+    @reason_option
     @remote
     def decide(plane: Remote, node_id: str, reason: str) -> None:
         path = f"/v1/nodes/{segment(node_id)}/{move}"

@@ -14,8 +14,6 @@ from typing import IO, Any, Final
 
 import click
 
-# Control, format (bidi, zero width), surrogate, private, unassigned, line and paragraph separators.
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _COMBINING: Final = frozenset({"Mn", "Me"})  # stack without limit over neighbouring lines
 _ABSENT: Final = "-"
 
@@ -27,10 +25,11 @@ def printable(value: object) -> str:
 
 
 def _escaped(character: str) -> str:
-    category = unicodedata.category(character)
     if character == "\\":
         return "\\\\"
-    if category in _HIDDEN or category in _COMBINING:
+    # Not printable: control, format (bidi, zero width), surrogate, private, unassigned, and every
+    # separator but the space.
+    if not character.isprintable() or unicodedata.category(character) in _COMBINING:
         return f"\\u{{{ord(character):x}}}"
     return character
 

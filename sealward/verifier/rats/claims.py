@@ -176,6 +176,7 @@ class Claims:
 
     def to_json(self) -> dict[str, Json]:
         """Return the view policies get: plain JSON types, digests in lower-case hex, no floats."""
+        as_of = _instant(self.as_of)
         return {
             "tee": self.tee.value,
             "format_version": self.format_version,
@@ -211,8 +212,7 @@ class Claims:
             "signed_sha256": self.signed_sha256,
             "verdicts": [_verdict(item) for item in self.verdicts],
             "provenance": {
-                path: {"scope": item.scope.value, "as_of": _instant(item.as_of)}
-                for path, item in self.provenance().items()
+                path: {"scope": scope.value, "as_of": as_of} for path, scope in _SCOPES.items()
             },
         }
 

@@ -231,16 +231,12 @@ class LeaseBookMachine(RuleBasedStateMachine):
         terms, sent_ms = data.draw(st.sampled_from(self.signed))
         said = terms.terms
         self.latest_ms = max(self.latest_ms, self.now_ms)
-        try:
-            if said.challenge is None:
-                self.book.accept_revocation(terms, now_ns=self.now_ms * MS)
-            else:
-                take(self.book, terms, sent_ms=sent_ms, now_ms=self.now_ms)
-        except TermsRefused as refused:
-            assert refused.code is TermsCode.STALE
-            assert said.sequence <= self.highest
+        if said.sequence <= self.highest:
+            with pytest.raises(TermsRefused) as raised:
+                self._hand_over(terms, sent_ms)
+            assert raised.value.code is TermsCode.STALE
             return
-        assert said.sequence > self.highest
+        self._hand_over(terms, sent_ms)
         self.highest = said.sequence
         self.signed_ms = max(self.signed_ms, said.issued_ms)
         self._forget_the_dead()
@@ -280,6 +276,12 @@ class LeaseBookMachine(RuleBasedStateMachine):
         self._forget_the_dead()
         assert set(live(self.book, self.now_ms)) == set(self.horizons)
         assert self.book.highest_sequence == self.highest
+
+    def _hand_over(self, terms: VerifiedTerms, sent_ms: int) -> None:
+        if terms.terms.challenge is None:
+            self.book.accept_revocation(terms, now_ns=self.now_ms * MS)
+        else:
+            take(self.book, terms, sent_ms=sent_ms, now_ms=self.now_ms)
 
     def _forget_the_dead(self) -> None:
         for number, (horizon_ms, not_after_ms) in tuple(self.horizons.items()):

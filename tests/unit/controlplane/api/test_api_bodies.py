@@ -6,11 +6,11 @@ import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from fakes.admin_plane import AdminPlane, admin_plane, bearer
+from fakes.admin_requests import CALLS, Call
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.admin_plane import AdminPlane, admin_plane, bearer
-from fakes.admin_requests import CALLS, Call
 from sealward.controlplane.api.envelope import MAX_BODY_BYTES, body_budget
 from sealward.controlplane.services.authorization import Right
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from starlette.requests import Request
-
 from fakes.admin_plane import AdminPlane, bearer
 from fakes.admin_requests import POLICY, REFERENCE_SET
+from starlette.requests import Request
+
 from sealward.controlplane.api import problems
 from sealward.controlplane.domain.errors import (
     Code,

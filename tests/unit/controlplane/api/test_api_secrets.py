@@ -1,19 +1,21 @@
-"""The secret walk: whatever is asked, no answer and no log line holds a key or a spent secret (F2)."""
+"""The secret walk: whatever is asked, no answer and no log line holds a key (F2)."""
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes.admin_plane import AdminPlane, bearer
 from fakes.admin_requests import CALLS, POLICY, REFERENCE_SET
 from fakes.sealed_models import CREATED, sealed_bytes, seeded
-from sealward.controlplane.domain.keys import KeyContext, WrapPurpose
+
+from sealward.controlplane.domain.keys import KeyContext, KeyPurpose, WrapPurpose
 from sealward.controlplane.services.release_core import ReleaseCore
 from sealward.sealing.core import MIN_SEGMENT_BYTES, Format
 from sealward.sealing.header import PREFIX_BYTES, Prefix
@@ -30,7 +32,7 @@ class Walker:
         self._plane, self._token = plane, token
         self.seen: list[str] = []
 
-    def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, **how: Any) -> httpx.Response:  # noqa: ANN401 - passed on
         headers = {**bearer(self._token), **how.pop("headers", {})}
         answer = self._plane.client.request(method, path, headers=headers, **how)
         self.seen.append(f"{dict(answer.headers)}\n{answer.text}")
@@ -110,9 +112,9 @@ def test_no_answer_and_no_log_holds_a_key_or_a_secret_twice(
     private = plane.keystore.unwrap(key.wrapped_private, context)
     content_key = bytes(ReleaseCore(plane.keystore, "default").content_key(model, key))
     keys = [private[2:66], private[-32:], content_key, key.wrapped_private[-48:]]
-    for file in (plane.file.parent / "keys").rglob("*"):
-        if file.is_file():
-            keys.append(_secret_of(file.read_bytes()))
+    files = [file for file in (plane.file.parent / "keys").rglob("*") if file.is_file()]
+    assert len(files) == len(KeyPurpose)
+    keys += [_secret_of(file.read_bytes()) for file in files]
     for secret in keys:
         assert len(secret) >= 16
         for form in forms(secret):
@@ -124,20 +126,11 @@ def test_no_answer_and_no_log_holds_a_key_or_a_secret_twice(
 
 
 def _secret_of(file: bytes) -> bytes:
-    """Return the secret bytes of a key file: its longest base64 or hex text, or a PEM's middle."""
-    if file.startswith(b"-----"):
-        body = b"".join(line for line in file.splitlines() if not line.startswith(b"-----"))
-        return base64.b64decode(body)[8:]  # noqa: TID251 - our own key file in a test
-    texts = [text for text in _texts(json.loads(file)) if len(text) >= 40]  # noqa: TID251 - our own key file in a test
-    return base64.b64decode(max(texts, key=len) + "==")  # noqa: TID251 - our own key file in a test
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
+    """Return the secret of a key file: 32 bytes in hex, or the private value of a PEM."""
+    if not file.startswith(b"-----"):
+        return bytes.fromhex(file.split()[0].decode())
+    key = serialization.load_pem_private_key(file, None)
+    if isinstance(key, EllipticCurvePrivateKey):
+        return key.private_numbers().private_value.to_bytes(32, "big")
+    assert isinstance(key, Ed25519PrivateKey)
+    return key.private_bytes_raw()

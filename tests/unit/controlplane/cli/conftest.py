@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from fakes.admin_plane import AdminPlane, admin_plane
 
 

@@ -1,4 +1,4 @@
-"""The rights table: an absent entry is a refusal, and who may take away is never fewer than planned."""
+"""The rights table: an absent entry is a refusal."""
 
 from __future__ import annotations
 

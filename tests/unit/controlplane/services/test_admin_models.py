@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-
 from fakes.admin_plane import AdminPlane
 from fakes.sealed_models import CREATED, Owner, sealed_bytes, seeded
+
 from sealward.controlplane.domain.errors import Code, Conflict, DomainError, NotFound, Refused
 from sealward.controlplane.domain.keys import KeyContext, WrapPurpose
 from sealward.controlplane.domain.principals import Principal

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from fakes.admin_plane import NODE_ID, AdminPlane
+
 from sealward.controlplane.domain.errors import Conflict, NotFound, Refused
 from sealward.controlplane.domain.nodes import FailureClass, NodeState
 from sealward.controlplane.services.nodes import TRANSITIONS, NodeMove

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from fakes.admin_plane import AdminPlane
 from fakes.admin_requests import POLICY
+
 from sealward.controlplane.domain.activations import ActivationMode, ActivationState, PolicyRevision
 from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
 from sealward.controlplane.domain.policies import Layer, PolicyKind
@@ -15,7 +15,7 @@ from sealward.controlplane.domain.principals import Principal
 from sealward.controlplane.services.policies import decode_bundle, encode_bundle
 
 
-def upload(plane: AdminPlane, alice: Principal, **changes: Any) -> PolicyRevision:
+def upload(plane: AdminPlane, alice: Principal, **changes: Any) -> PolicyRevision:  # noqa: ANN401 - passed on
     how = {
         "kind": PolicyKind.RELEASE,
         "layer": Layer.ORGANISATION,
@@ -83,7 +83,7 @@ def test_what_the_check_refuses_is_not_kept(plane: AdminPlane) -> None:
 
     before = plane.row_counts()
     policies = type(plane.services.policies)(plane.services.policies.on, no)
-    with pytest.raises(Refused, match="policy.rego:3:1"):
+    with pytest.raises(Refused, match=r"policy\.rego:3:1"):
         policies.upload(
             alice,
             kind=PolicyKind.RELEASE,

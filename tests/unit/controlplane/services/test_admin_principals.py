@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-
 from fakes.admin_plane import AdminPlane
+
 from sealward.controlplane.domain.errors import Code, Conflict, DomainError, Refused
 from sealward.controlplane.domain.principals import Principal, Role
 from sealward.controlplane.services import bearer

@@ -8,9 +8,9 @@ from datetime import timedelta
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from fakes.admin_plane import START, AdminPlane
 from fakes.admin_requests import PLATFORM
+
 from sealward.controlplane.domain.errors import Code, NotFound, Refused
 from sealward.controlplane.domain.keys import KeyPurpose
 from sealward.controlplane.domain.platforms import PlatformState
