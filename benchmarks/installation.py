@@ -6,7 +6,6 @@ Everything goes through the public command line; what a benchmark needs afterwar
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final
 
 from sealward_devkit.demo.callers import model_file
 from sealward_devkit.demo.stage import Json, Process, Stage, require, wait_for
+from sealward_devkit.snp.report import development_measurement
 
 TRUST_DOMAIN: Final = "development.bench.sealward.invalid"
 WORKLOAD: Final = "file-scanner"
@@ -51,15 +51,6 @@ class Installation:
     def platform(self) -> Path:
         """The allowed platform that every node of the benchmark runs on."""
         return self.stage.folder / "platform"
-
-    def measurement(self, image: str) -> str:
-        """Return the launch digest that the development kit gives an image of this name."""
-        return measurement(image)
-
-
-def measurement(image: str) -> str:
-    """Return the launch digest of an image name: 96 hex digits, as good as any firmware's."""
-    return hashlib.sha384(image.encode()).hexdigest()
 
 
 def install(stage: Stage, *, images: Iterable[str], ttl_seconds: int) -> Installation:
@@ -99,7 +90,7 @@ def reference_set(name: str, images: Iterable[str], *, tcb_floor: bool) -> Json:
     values: list[Json] = [
         {
             "kind": "measurement",
-            "key": measurement(image),
+            "key": development_measurement(image).hex(),
             "value": {
                 "name": image,
                 "components": ["firmware", "kernel", "cmdline", "rootfs", "agent"],

@@ -35,6 +35,7 @@ from sealward.controlplane.services.enrollment import EnrollmentService
 from sealward.controlplane.services.evidence import EvidenceGate
 from sealward.controlplane.services.lapses import Housekeeper
 from sealward.controlplane.services.policy_book import PolicyBook
+from sealward.controlplane.services.ports import Clock
 from sealward.controlplane.services.release import Releaser
 from sealward.controlplane.services.release_core import ReleaseCore
 from sealward.controlplane.services.sequencer import Sequencer
@@ -67,7 +68,7 @@ class ControlPlane:
     """Everything that one process runs, built and ready. `close` it when done."""
 
     settings: Settings
-    clock: SystemClock
+    clock: Clock
     database: SqliteDatabase
     engine: EmbeddedEngine
     upload_engine: EmbeddedEngine
@@ -91,18 +92,21 @@ class ControlPlane:
         self.database.close()
 
 
-def build(settings: Settings, *, ring: Callable[[str], None]) -> ControlPlane:
+def build(
+    settings: Settings, *, ring: Callable[[str], None], clock: Clock | None = None
+) -> ControlPlane:
     """Open or create the installation in `settings.data` and build everything over it.
 
     Args:
         settings: already found servable.
         ring: told of every node for which there is something to push.
+        clock: the operating system's, unless somebody else keeps the time.
 
     Raises:
         DomainError: the data folder belongs to another installation, or cannot be used.
         InvalidSettings: a development root or endorsement is not one.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     random_bytes = secrets.token_bytes
     data = settings.data
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,8 +137,11 @@ def build(settings: Settings, *, ring: Callable[[str], None]) -> ControlPlane:
         log_keys=(keystore.public(KeyPurpose.log),),
     )
     _write_public(data / _TRUST_FILE, trust.encode())
-    engine_settings = EngineSettings(pool_size=2)
-    engine = EmbeddedEngine(engine_settings, time.monotonic)
+    # A worker for each thread that decides and one for the sweeper: nobody waits for a place, since
+    # a wait that outlasts the deadline would be a denial.
+    engine = EmbeddedEngine(
+        EngineSettings(pool_size=settings.decision_threads + 1), time.monotonic
+    )
     upload_engine = EmbeddedEngine(EngineSettings(), time.monotonic)
     book = PolicyBook()
     gate = EvidenceGate(verifier=_verifier(settings, clock), keystore=keystore, trust=trust)
@@ -179,6 +186,7 @@ def build(settings: Settings, *, ring: Callable[[str], None]) -> ControlPlane:
             engine=engine,
             appraiser=appraiser,
             certificates=authority,
+            wake=bell,
         ),
         attestation=AttestationService(
             database=database,
@@ -226,7 +234,7 @@ def write_bootstrap_credential(plane: ControlPlane) -> Path | None:
     return path
 
 
-def _database(settings: Settings, clock: SystemClock) -> SqliteDatabase:
+def _database(settings: Settings, clock: Clock) -> SqliteDatabase:
     url = f"sqlite:///{(settings.data / 'sealward.db').resolve()}"
     schema.migrate(url)
     database = SqliteDatabase(url, tenant=settings.tenant)
@@ -248,7 +256,7 @@ def _database(settings: Settings, clock: SystemClock) -> SqliteDatabase:
     return database
 
 
-def _verifier(settings: Settings, clock: SystemClock) -> LibraryVerifier:
+def _verifier(settings: Settings, clock: Clock) -> LibraryVerifier:
     development_roots = tuple(
         development.import_root(der, now=clock.now())
         for path in settings.development_roots

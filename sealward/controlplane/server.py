@@ -28,6 +28,7 @@ from sealward.controlplane.domain.errors import DomainError
 from sealward.controlplane.rpc.agent_listener import AgentListener
 from sealward.controlplane.rpc.calls import Desk
 from sealward.controlplane.rpc.enrollment_listener import EnrollmentListener
+from sealward.controlplane.rpc.parsing import StrictParsing
 from sealward.controlplane.rpc.streams import StreamBells
 from sealward.protos import agent_pb2_grpc
 
@@ -82,7 +83,7 @@ async def serve(settings: Settings, *, ready: Callable[[ControlPlane, Listening]
     plane = await asyncio.to_thread(bootstrap.build, settings, ring=bells.ring)
     try:
         with _workers(plane):
-            async with _listeners(plane, bells) as listening:
+            async with listeners(plane, bells) as listening:
                 ready(plane, listening)
                 await stop.wait()
                 _log.info("stopping")
@@ -91,7 +92,12 @@ async def serve(settings: Settings, *, ready: Callable[[ControlPlane, Listening]
 
 
 @contextlib.asynccontextmanager
-async def _listeners(plane: ControlPlane, bells: StreamBells) -> AsyncIterator[Listening]:
+async def listeners(plane: ControlPlane, bells: StreamBells) -> AsyncIterator[Listening]:
+    """Open the three listeners for as long as the context lasts; no worker runs beside them.
+
+    Raises:
+        OSError: an address cannot be listened on.
+    """
     settings = plane.settings
     with ThreadPoolExecutor(settings.decision_threads, thread_name_prefix="decide") as executor:
         desk = Desk(
@@ -100,11 +106,12 @@ async def _listeners(plane: ControlPlane, bells: StreamBells) -> AsyncIterator[L
             executor=executor,
             challenges=plane.challenges,
         )
-        enrollment = grpc.aio.server(options=_GRPC_OPTIONS)
+        parsing = (StrictParsing(secrets.token_bytes),)
+        enrollment = grpc.aio.server(interceptors=parsing, options=_GRPC_OPTIONS)
         agent_pb2_grpc.add_EnrollmentServicer_to_server(
             EnrollmentListener(desk, plane.enrollment), enrollment
         )
-        agents = grpc.aio.server(options=_GRPC_OPTIONS)
+        agents = grpc.aio.server(interceptors=parsing, options=_GRPC_OPTIONS)
         agent_pb2_grpc.add_AgentServicer_to_server(
             AgentListener(
                 desk=desk,

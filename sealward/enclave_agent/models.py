@@ -123,7 +123,10 @@ class ModelKeeper:
 
         A worker that ended by itself is cleared away first.
         """
-        for kept in tuple(self._kept.values()):
+        for key_id in tuple(self._kept):
+            kept = self._kept.get(key_id)
+            if kept is None:  # taken back while this loop waited
+                continue
             if kept.opening is not None or self._clock() < kept.try_at_ns:
                 continue
             if kept.running is not None:
@@ -154,12 +157,15 @@ class ModelKeeper:
 
     def _opened(self, kept: _Kept, task: asyncio.Task[OpenModel]) -> None:
         kept.opening = None
-        if task.cancelled() or self._kept.get(kept.model.content_key_id) is not kept:
-            return  # taken back meanwhile: `_take_back` deals with what arrived
-        name, version = kept.model.name, kept.model.version
+        if task.cancelled():
+            return
         error = task.exception()
         if error is None:
-            kept.running = task.result()
+            kept.running = task.result()  # before anything else: whoever takes it back must see it
+        if self._kept.get(kept.model.content_key_id) is not kept:
+            return  # taken back meanwhile
+        name, version = kept.model.name, kept.model.version
+        if kept.running is not None:
             kept.retries.reset()
             self._catalog.put(Entry(name, version, kept.running))
             _log.info("model opened", model=name, version=version)

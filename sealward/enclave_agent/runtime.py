@@ -42,7 +42,7 @@ class Delays:
         reject: admission was refused; asking again is for the case that this is undone.
     """
 
-    connect: tuple[float, float] = (0.25, 5.0)
+    connect: tuple[float, float] = (0.25, 3.0)
     pend: tuple[float, float] = (2.0, 60.0)
     reject: tuple[float, float] = (30.0, 600.0)
 

@@ -49,7 +49,6 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 20_000),  # a host that silently drops packets is noticed
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.enable_retries", 0),  # a challenge is spent once; what to repeat is decided here
-    ("grpc.use_local_subchannel_pool", 1),  # or a new certificate would reuse the old connection
     # The loop of runtime.py does the waiting; a channel that sulks on its own delays recovery.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),

@@ -32,6 +32,7 @@ BREAKS = {
     "no-devkit": ("sealward/enclave_agent/attesters/registry.py", "sealward_devkit.attester"),
     "minter": ("sealward_devkit/snp/report.py", "sealward.verifier.wire.reader"),
     "devkit": ("sealward_devkit/attester.py", "sealward.verifier.registry"),
+    "demo": ("sealward_devkit/demo/story.py", "sealward.controlplane.domain.errors"),
     "acyclic": ("sealward/sealing/fields.py", "sealward.sealing.container"),
 }
 

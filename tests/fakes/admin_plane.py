@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +83,13 @@ class RecordingCheck:
 class AppClient:
     """Calls an ASGI application from a test's own thread."""
 
-    app: FastAPI
+    services: AdminServices
     portal: BlockingPortal
+
+    @cached_property
+    def app(self) -> FastAPI:
+        """Built on first use: tests of services do not wait for it."""
+        return create_app(self.services, random_bytes=secrets.token_bytes)
 
     def request(self, method: str, path: str, **how: Any) -> httpx.Response:  # noqa: ANN401 - passed on
         response: httpx.Response = self.portal.call(self._request, method, path, how)
@@ -106,6 +113,7 @@ class AdminPlane:
 
     database: SqliteDatabase
     file: Path
+    reader: sqlite3.Connection
     keystore: keystore_file.FileKeystore
     clock: SteppedClock
     wake: CountingWake
@@ -139,29 +147,34 @@ class AdminPlane:
 
     def row_counts(self) -> Mapping[str, int]:
         """Count the rows of every table."""
-        with closing(sqlite3.connect(self.file)) as connection:
-            return {
-                name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - our own table names
-                for name in tables.metadata.tables
-            }
+        return {
+            name: self.reader.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - our own table names
+            for name in tables.metadata.tables
+        }
 
     def everything_stored(self) -> str:
         """Return every value of every row, as text."""
-        with closing(sqlite3.connect(self.file)) as connection:
-            return "\n".join(
-                repr(row)
-                for name in tables.metadata.tables
-                for row in connection.execute(f"SELECT * FROM {name}")  # noqa: S608 - our own table names
-            )
+        return "\n".join(
+            repr(row)
+            for name in tables.metadata.tables
+            for row in self.reader.execute(f"SELECT * FROM {name}")  # noqa: S608 - our own table names
+        )
+
+
+def empty_plane(folder: Path) -> Path:
+    """Make an unused database and keystore below `folder`, for `admin_plane` to copy."""
+    schema.migrate(f"sqlite:///{folder / 'state.db'}")
+    keystore_file.create(folder / "keys", secrets.token_bytes)
+    return folder
 
 
 @contextmanager
-def admin_plane(folder: Path, check: PolicyCheck | None = None) -> Iterator[AdminPlane]:
-    """Open an administration whose files are below `folder`."""
-    url = f"sqlite:///{folder / 'state.db'}"
-    schema.migrate(url)
-    database = SqliteDatabase(url)
-    keystore_file.create(folder / "keys", secrets.token_bytes)
+def admin_plane(
+    folder: Path, template: Path, check: PolicyCheck | None = None
+) -> Iterator[AdminPlane]:
+    """Open an administration below `folder` that begins as a copy of `template`."""
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    database = SqliteDatabase(f"sqlite:///{folder / 'state.db'}")
     keystore = keystore_file.FileKeystore(folder / "keys", secrets.token_bytes)
     clock, wake = SteppedClock(), CountingWake()
     services = AdminServices.build(
@@ -175,10 +188,11 @@ def admin_plane(folder: Path, check: PolicyCheck | None = None) -> Iterator[Admi
         check=check or RecordingCheck(),
         trust=_trust(keystore),
     )
-    with start_blocking_portal() as portal:
-        client = AppClient(create_app(services, random_bytes=secrets.token_bytes), portal)
+    file = folder / "state.db"
+    with start_blocking_portal() as portal, closing(sqlite3.connect(file)) as reader:
+        client = AppClient(services, portal)
         try:
-            yield AdminPlane(database, folder / "state.db", keystore, clock, wake, services, client)
+            yield AdminPlane(database, file, reader, keystore, clock, wake, services, client)
         finally:
             database.close()
 

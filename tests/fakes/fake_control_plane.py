@@ -13,8 +13,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
+from datetime import timedelta
 
 import grpc
 import jwt
@@ -29,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_public_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from fakes.fake_authority import Authority
 from grpc import aio
 
 from sealward.protos import agent_pb2, agent_pb2_grpc, terms, wipe
@@ -42,41 +41,6 @@ from sealward.verifier.rats.binding import Binding, Purpose
 TRUST_DOMAIN = "development.plane.test"
 TENANT = "acme"
 CHALLENGE_MS = 30_000
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A certificate authority."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @classmethod
-    def make(cls, name: str) -> Authority:
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
-            _builder(name, name, key.public_key(), timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        return cls(key, certificate)
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.PEM)
-
-    def issue(
-        self, public: ec.EllipticCurvePublicKey, life: timedelta, *, server: bool
-    ) -> x509.Certificate:
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        issuer = self.certificate.subject.rfc4514_string().removeprefix("CN=")
-        builder = _builder("leaf", issuer, public, life).add_extension(
-            x509.ExtendedKeyUsage([usage]), critical=False
-        )
-        if server:
-            names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(self.key, hashes.SHA256())
 
 
 @dataclass
@@ -399,7 +363,7 @@ class _Enrollment(agent_pb2_grpc.EnrollmentServicer):
             return answer
         if node_id not in plane.nodes:
             plane.nodes[node_id] = PlaneNode(said.tls_spki, said.signing_public)
-        answer.certificate_chain.extend(_chain(plane, public))
+        answer.certificate_chain.extend(node_chain(plane, public))
         return answer
 
 
@@ -432,7 +396,7 @@ class _Agent(agent_pb2_grpc.AgentServicer):
         if plane.renew_certificate:
             public = load_der_public_key(spki)
             assert isinstance(public, ec.EllipticCurvePublicKey)
-            answer.certificate_chain.extend(_chain(plane, public))
+            answer.certificate_chain.extend(node_chain(plane, public))
             plane.renew_certificate = False
         if plane.drop_answers:
             plane.drop_answers -= 1
@@ -503,24 +467,9 @@ def _peer(context: aio.ServicerContext) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _chain(plane: Plane, public: ec.EllipticCurvePublicKey) -> list[bytes]:
+def node_chain(plane: Plane, public: ec.EllipticCurvePublicKey) -> list[bytes]:
     leaf = plane.node_authority.issue(public, plane.certificate_life, server=False)
     return [
         leaf.public_bytes(Encoding.DER),
         plane.node_authority.certificate.public_bytes(Encoding.DER),
     ]
-
-
-def _builder(
-    name: str, issuer: str, public: ec.EllipticCurvePublicKey, life: timedelta
-) -> x509.CertificateBuilder:
-    now = datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(seconds=30))
-        .not_valid_after(now + life)
-    )

@@ -33,7 +33,7 @@ MAXIMUM_ROOT_LIFE: Final = timedelta(days=7)
 
 # The critical extension that marks development certificates. Written down twice on purpose: the
 # other place is sealward.verifier.pki.development, and a test compares them.
-DEVELOPMENT_MARKER_OID: Final = "1.3.6.1.4.1.58888.1.1"
+DEVELOPMENT_MARKER_OID: Final = "2.25.147695781032003253261163673806234109685"
 
 _AMD_VEK_ARC: Final = "1.3.6.1.4.1.3704.1"
 _RSA_BITS: Final = 4096

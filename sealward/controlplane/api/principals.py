@@ -113,6 +113,23 @@ def page(query: PageQuery, caller: Caller, services: Services) -> PageView[Princ
     return PageView(items=[PrincipalView.of(item) for item in found.items], after=found.after)
 
 
+class NewToken(Strict):
+    """How long the token lives."""
+
+    lifetime_seconds: Annotated[int, Field(ge=1, le=2**31)]
+
+
+@router.post("/principals/{principal_id}/tokens", status_code=201)
+def issue_token(
+    principal_id: str, body: NewToken, caller: Caller, services: Services
+) -> IssuedTokenView:
+    """Make a further token for a principal."""
+    issued = services.principals.issue_token(
+        caller, principal_id, lifetime=timedelta(seconds=body.lifetime_seconds)
+    )
+    return IssuedTokenView.of(issued)
+
+
 @router.post("/principals/{principal_id}/disable")
 def disable(principal_id: str, caller: Caller, services: Services) -> PrincipalView:
     """Disable a principal: none of its tokens authenticates from then on."""

@@ -13,6 +13,7 @@ from sealward.controlplane.cli.remote import Remote, connect, read_ca, remote, s
 from sealward.controlplane.cli.terminal import write_fields, write_json
 from sealward.controlplane.domain.principals import Role
 
+_DAY: Final = 86_400  # seconds
 _PRINCIPAL: Final = {
     "principal_id": "id",
     "name": "name",
@@ -91,33 +92,48 @@ def list_principals(plane: Remote) -> None:
     plane.show_list(plane.items("/v1/principals"), _PRINCIPAL)
 
 
+_days = click.option("--days", default=30, show_default=True, help="Lifetime of the token.")
+_output = click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Credentials file to write for the principal, 0600.",
+)
+
+
 @admin.command()
 @click.argument("name")
 @click.option(
     "--role", "roles", multiple=True, required=True, type=click.Choice([str(r) for r in Role])
 )
-@click.option("--days", default=30, show_default=True, help="Lifetime of the first token.")
-@click.option(
-    "--output",
-    "-o",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Credentials file to write for the new principal, 0600.",
-)
+@_days
+@_output
 @remote
 def create(plane: Remote, name: str, roles: tuple[str, ...], days: int, output: Path) -> None:
     """Create a principal and write its credentials file."""
+    body = {"name": name, "roles": list(roles), "lifetime_seconds": days * _DAY}
+    _issue(plane, "/v1/principals", body, output)
+
+
+@admin.command()
+@click.argument("principal_id")
+@_days
+@_output
+@remote
+def token(plane: Remote, principal_id: str, days: int, output: Path) -> None:
+    """Make a further token for a principal, oneself included, before the last one runs out."""
+    path = f"/v1/principals/{segment(principal_id)}/tokens"
+    _issue(plane, path, {"lifetime_seconds": days * _DAY}, output)
+
+
+def _issue(plane: Remote, path: str, body: dict[str, object], output: Path) -> None:
     made: dict[str, object] = {}
 
     def obtain() -> Credentials:
-        body = {"name": name, "roles": list(roles), "lifetime_seconds": days * 86_400}
-        issued = plane.send("POST", "/v1/principals", body)
+        issued = plane.send("POST", path, body)
         made.update(issued["principal"])
-        return Credentials(
-            server=plane.server,
-            ca=plane.ca,
-            token=str(issued["credential"]),
-        )
+        return Credentials(server=plane.server, ca=plane.ca, token=str(issued["credential"]))
 
     credential_files.create(output, obtain)
     plane.show(made, _PRINCIPAL)

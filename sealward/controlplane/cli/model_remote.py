@@ -13,12 +13,6 @@ from sealward.controlplane.cli.terminal import Failure
 from sealward.sealing.errors import SealedModelError
 from sealward.sealing.header import PREFIX_BYTES, Prefix, SealedHeader
 
-REMOTE_COMMANDS: Final = {
-    "register": "sealward.controlplane.cli.model_remote:register",
-    "list": "sealward.controlplane.cli.model_remote:list_models",
-    "withdraw": "sealward.controlplane.cli.model_remote:withdraw",
-}
-
 _MODEL: Final = {
     "workload": "workload",
     "name": "model",
@@ -39,6 +33,7 @@ _EXPOSURE: Final = {
 }
 _MODEL_NAME: Final = re.compile(r"(?P<workload>[^/@]+)/(?P<name>[^/@]+)@(?P<version>[0-9]{1,10})")
 _MODEL_FORM: Final = "WORKLOAD/NAME@VERSION"
+_WHOLE: Final = "give a whole sealed model, or its registration"
 
 
 @click.command()
@@ -50,7 +45,7 @@ def register(plane: Remote, file: Path) -> None:
     try:
         workload = SealedHeader.parse(registration).core.workload
     except SealedModelError as error:
-        raise Failure(f"{file}: {error.detail}", error.hint or "") from None
+        raise Failure(f"{file}: {error.detail}", error.hint or _WHOLE) from None
     made = plane.upload(
         f"/v1/workloads/{segment(workload)}/models", registration, "application/octet-stream"
     )
@@ -98,7 +93,7 @@ def _registration(file: Path) -> bytes:
         try:
             return head + opened.read(Prefix.parse(head).total_bytes - PREFIX_BYTES)
         except SealedModelError as error:
-            raise Failure(f"{file}: {error.detail}", error.hint or "give a sealed model") from None
+            raise Failure(f"{file}: {error.detail}", error.hint or _WHOLE) from None
 
 
 def _path(model: str) -> str:

@@ -213,6 +213,8 @@ def unreachable(http: httpx.Client, error: httpx.HTTPError) -> Failure:
 
 def segment(text: str) -> str:
     """Return one part of a path, whatever an administrator typed."""
+    if text in {"", ".", ".."}:  # the only parts that quoting does not keep apart
+        raise click.UsageError(f"{text!r} is not the name of anything")
     return quote(text, safe="")
 
 

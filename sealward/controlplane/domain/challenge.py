@@ -20,7 +20,7 @@ from sealward.verifier.wire import cbor, statement
 from sealward.verifier.wire.reader import Reader
 
 LIFE: Final = timedelta(seconds=30)  # the most a challenge lives (blueprint 4.2)
-MAX_TICKET_BYTES: Final = 1024
+MAX_TICKET_BYTES: Final = 512  # the longest trust domain and tenant fit
 _KEY_ID_BYTES: Final = 8
 _TAG_BYTES: Final = 32
 _LABEL: Final = b"sealward/challenge/v1"

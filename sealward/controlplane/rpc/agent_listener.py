@@ -40,6 +40,7 @@ from sealward.verifier.rats.binding import Purpose, thumbprint
 POLL_S: Final = 5.0  # the floor under lost bells; every writer of this process rings them
 RENEWAL_JITTER: Final = 0.1  # renewals of a fleet that started together spread over this share
 _PUSHED_AT_ONCE: Final = 64
+_MAX_SEQUENCE: Final = (1 << 63) - 1  # what the database column holds
 
 _log = structlog.get_logger(__name__)
 
@@ -271,6 +272,8 @@ async def _hello(incoming: AsyncIterator[agent_pb2.AgentMessage]) -> agent_pb2.H
     """
     async for message in incoming:
         if message.WhichOneof("message") == "hello":
+            if message.hello.highest_sequence > _MAX_SEQUENCE:
+                raise Refused(Code.invalid_request, "no terms of ours have such a sequence")
             return message.hello
         break
     raise Refused(Code.invalid_request, "a stream begins with Hello")

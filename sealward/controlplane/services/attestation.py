@@ -27,10 +27,11 @@ from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.decisions import DecisionKind
 from sealward.controlplane.domain.errors import Code, Conflict, DomainError, Refused
 from sealward.controlplane.domain.horizon import Limit
+from sealward.controlplane.domain.leases import Lease
 from sealward.controlplane.domain.nodes import FailureClass, Node, NodeState
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.records import RandomBytes
-from sealward.controlplane.services import lease_ledger, ratchet
+from sealward.controlplane.services import inputs, lease_ledger, ratchet
 from sealward.controlplane.services.administration import Wake
 from sealward.controlplane.services.appraisal import Appraised, Appraiser, Subject
 from sealward.controlplane.services.decision_record import Record, append_decision, store_evidence
@@ -114,7 +115,9 @@ class _Evaluation:
     """Everything that was worked out before the commit."""
 
     node: Node
+    hpke_public: bytes  # what this evidence binds, not what an earlier one did
     facts: AppraisalFacts
+    active: tuple[Lease, ...]
     appraised: Appraised
     changes: tuple[LeaseChange, ...]
     denials: tuple[WorkloadDenial, ...]
@@ -150,6 +153,8 @@ class AttestationService:
         """
         if len(call.workloads) > MAX_WORKLOADS:
             raise Refused(Code.invalid_request, f"more than {MAX_WORKLOADS} workloads asked for")
+        for workload in call.workloads:
+            inputs.name(workload, "a workload asked for")
         challenge = self.gate.open_challenge(call.presented)
         try:
             bound = self.gate.authenticate(call.presented, challenge)
@@ -238,7 +243,9 @@ class AttestationService:
         )
         return _Evaluation(
             node=node,
+            hpke_public=bound.hpke_public,
             facts=facts,
+            active=release_facts.active,
             appraised=appraised,
             changes=changes,
             denials=released.denials,
@@ -284,6 +291,8 @@ class AttestationService:
             node = require_admitted(tx.nodes.get(evaluation.node.node_id))
             if node.ratchet_issued != evaluation.node.ratchet_issued:
                 raise Conflict(Code.state_changed, "another attestation of this node came first")
+            if tx.leases.active_of_node(node.node_id) != evaluation.active:
+                raise Conflict(Code.state_changed, "a lease of this node ended meanwhile")
             issued = self.issuer.issue(
                 tx,
                 node_id=node.node_id,
@@ -310,10 +319,10 @@ class AttestationService:
     def _answer(
         self, call: AttestCall, evaluation: _Evaluation, issued: IssuedTerms
     ) -> AttestAnswer:
-        node = evaluation.node
+        node_id = evaluation.node.node_id
         wrapped = tuple(
             seal_content_key(
-                node.hpke_public,
+                evaluation.hpke_public,
                 lease_id=bytes.fromhex(change.lease.lease_id),
                 content_key_id=bytes.fromhex(model.content_key_id),
                 key=evaluation.content_keys[model.content_key_id],
@@ -330,9 +339,9 @@ class AttestationService:
             terms=issued.cose,
             content_keys=wrapped,
             ratchet=seal_ratchet(
-                node.hpke_public,
+                evaluation.hpke_public,
                 index=next_index,
-                secret=ratchet.secret(self.keystore, node.node_id, next_index),
+                secret=ratchet.secret(self.keystore, node_id, next_index),
                 digest=issued.digest,
             ),
             denials=evaluation.denials,
@@ -406,7 +415,7 @@ def _after(node: Node, evaluation: _Evaluation, bound: BoundEvidence, call: Atte
         provider=bound.authenticated.claims.provider,
         clock=appraised.clock,
         agent_version=call.agent_version,
-        hpke_public=binding.hpke_suite.to_bytes(2, "big") + binding.hpke_public,
+        hpke_public=bound.hpke_public,
         signing_public=binding.signing_public,
         ratchet_confirmed=evaluation.step.confirmed,
         ratchet_issued=evaluation.step.issued,

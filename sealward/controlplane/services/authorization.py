@@ -42,6 +42,7 @@ class Right(StrEnum):
     reference_activate = "reference.activate"
     platform_allow = "platform.allow"
     join_token_create = "join_token.create"  # noqa: S105 - the name of a right, not a token
+    label_assign = "label.assign"  # a selector reads labels: whoever sets one sets policy (F21)
     workload_create = "workload.create"
     model_register = "model.register"
     client_token_create = "client_token.create"  # noqa: S105 - the name of a right, not a token

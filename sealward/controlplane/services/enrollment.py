@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -37,6 +37,7 @@ from sealward.controlplane.domain.policy_engine import LayerPolicy, PolicyEngine
 from sealward.controlplane.domain.principals import JoinToken
 from sealward.controlplane.domain.records import Labels, RandomBytes
 from sealward.controlplane.services import bearer
+from sealward.controlplane.services.administration import Wake
 from sealward.controlplane.services.appraisal import (
     Appraised,
     Appraiser,
@@ -52,6 +53,7 @@ from sealward.controlplane.services.facts import AppraisalFacts, read_appraisal_
 from sealward.controlplane.services.node_certificates import NodeCertificate, NodeCertificates
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Clock, Database, Keystore, Transaction
+from sealward.controlplane.services.revocation import fence
 from sealward.verifier.rats.binding import thumbprint
 from sealward.verifier.wire import json
 
@@ -127,6 +129,7 @@ class EnrollmentService:
     engine: PolicyEngine
     appraiser: Appraiser
     certificates: NodeCertificates
+    wake: Wake
 
     def enroll(self, call: EnrollCall) -> EnrollAnswer:
         """Decide one enrolment.
@@ -153,7 +156,8 @@ class EnrollmentService:
             try:
                 return self._attempt(call, bound)
             except Conflict as conflict:
-                if conflict.code is not Code.epoch_moved or attempt == _ATTEMPTS:
+                moved = conflict.code in {Code.epoch_moved, Code.state_changed}
+                if not moved or attempt == _ATTEMPTS:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -161,6 +165,7 @@ class EnrollmentService:
         now = self.clock.now()
         node_id = thumbprint(call.presented.tls_spki).hex()
         facts = self._read(call, bound, node_id, now)
+        _require_same_instance(facts.known, bound)
         subject = (
             Subject.of(facts.known)
             if facts.known
@@ -192,28 +197,44 @@ class EnrollmentService:
             random_bytes=self.random_bytes,
         )
         node = _node(call, bound, facts, appraised, answer, admission=admission, code=code, now=now)
-
-        def write(tx: Transaction) -> None:
-            tx.epochs.require(facts.appraisal.epochs)
-            tx.challenges.spend(bound.challenge.nonce_hash, bound.challenge.expires)
-            if facts.join_token is not None and admission is Admission.ADMIT:
-                tx.join_tokens.use(facts.join_token.token_id, node_id, now)
-            if facts.known is None:
-                tx.nodes.add(node)
-            else:
-                tx.nodes.save(node)
-            store_evidence(tx, node_id, bound, facts.appraisal, appraised)
-            append_decision(tx, record)
-
-        self.database.write(write)
-        certificate = (
+        certificate = (  # before the commit: a key that cannot be certified changes nothing
             self.certificates.issue(call.presented.tls_spki, node_id, now=now)
             if admission is Admission.ADMIT
             else None
         )
+
+        def write(tx: Transaction) -> None:
+            tx.epochs.require(facts.appraisal.epochs)
+            tx.challenges.spend(bound.challenge.nonce_hash, bound.challenge.expires)
+            if tx.nodes.find(node_id) != facts.known:
+                raise Conflict(Code.state_changed, "the node changed during the decision")
+            if facts.join_token is not None and admission is Admission.ADMIT:
+                tx.join_tokens.use(facts.join_token.token_id, node_id, now)
+            self._store(tx, node, facts.known, now)
+            if node is not facts.known:
+                store_evidence(tx, node_id, bound, facts.appraisal, appraised)
+            append_decision(tx, record)
+
+        self.database.write(write)
+        if _falls(facts.known, node):
+            self.wake.sweeps()
         return EnrollAnswer(
             admission=admission, node_id=node_id, certificate=certificate, code=code
         )
+
+    def _store(self, tx: Transaction, node: Node, known: Node | None, now: datetime) -> None:
+        if known is None:
+            tx.nodes.add(node)
+            return
+        tx.nodes.save(node)
+        if _falls(known, node):
+            fence(
+                tx,
+                scope=fences.node(node.node_id),
+                cause={"code": node.posture_code, "node": node.node_id},
+                now=now,
+                random_bytes=self.random_bytes,
+            )
 
     def _read(self, call: EnrollCall, bound: BoundEvidence, node_id: str, now: datetime) -> _Facts:
         claims = bound.authenticated.claims
@@ -313,12 +334,35 @@ def require_proof(call: EnrollCall, challenge: Challenge) -> None:
         if not isinstance(public, ec.EllipticCurvePublicKey):
             raise Refused(Code.key_mismatch, "the instance key is not an elliptic curve key")
         public.verify(call.proof, message, ec.ECDSA(hashes.SHA256()))
-    except (InvalidSignature, ValueError) as error:
+    except (InvalidSignature, ValueError, UnsupportedAlgorithm) as error:
         raise Refused(
             Code.key_mismatch,
             "the proof is not a signature by the bound key over this challenge and binding",
             "sign the challenge that came with this ticket",
         ) from error
+
+
+def _require_same_instance(known: Node | None, bound: BoundEvidence) -> None:
+    """Refuse a key that was born in another instance: it has left its TEE (F5).
+
+    Raises:
+        Refused: `instance_changed`.
+    """
+    if known is not None and known.instance_value != bound.authenticated.claims.instance_value:
+        raise Refused(
+            Code.instance_changed,
+            "this key was enrolled by another instance than the one that the evidence comes from",
+            "enrol with a key that was made in this instance",
+        )
+
+
+def _falls(known: Node | None, node: Node) -> bool:
+    """Whether an admitted node is none any more, so that what it holds has to end."""
+    return (
+        known is not None
+        and known.state is NodeState.admitted
+        and node.state is not NodeState.admitted
+    )
 
 
 def _admission(facts: _Facts, answer: EnrollmentAnswer) -> Admission:
@@ -375,10 +419,12 @@ def _node(
     claims = bound.authenticated.claims
     binding = bound.binding
     known = facts.known
+    if known is not None and (known.quarantined or known.state is NodeState.retired):
+        return known  # what was decided about it stands until an operator decides otherwise
     token_labels: Labels = facts.join_token.labels if facts.join_token else ()
     return Node(
         node_id=thumbprint(call.presented.tls_spki).hex(),
-        state=_STATES[admission] if known is None or known.quarantined is None else known.state,
+        state=_STATES[admission],
         posture=appraised.posture,
         posture_code=appraised.code or code,
         failure_class=appraised.failure,
@@ -392,12 +438,11 @@ def _node(
         clock=appraised.clock,
         agent_version=call.agent_version,
         tls_spki=call.presented.tls_spki,
-        hpke_public=binding.hpke_suite.to_bytes(2, "big") + binding.hpke_public,
+        hpke_public=bound.hpke_public,
         signing_public=binding.signing_public,
         ratchet_confirmed=known.ratchet_confirmed if known else 0,
         ratchet_issued=known.ratchet_issued if known else 0,
         enrolled=known.enrolled if known else now,
         last_attested=known.last_attested if known else None,
-        quarantined=known.quarantined if known else None,
         predecessor=known.predecessor if known else None,
     )

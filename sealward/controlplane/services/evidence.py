@@ -19,6 +19,8 @@ from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.keys import KeyPurpose
 from sealward.controlplane.services.ports import Keystore
 from sealward.protos.trust import TrustConfiguration
+from sealward.sealing import hpke
+from sealward.sealing.errors import SealedModelError
 from sealward.verifier.rats import binding as bindings
 from sealward.verifier.rats import errors as verifier_errors
 from sealward.verifier.rats.binding import Binding, Purpose
@@ -93,6 +95,11 @@ class BoundEvidence:
     evidence: bytes
     evidence_digest: str
 
+    @property
+    def hpke_public(self) -> bytes:
+        """The bound HPKE key as `hpke.PublicKey.decode` reads it: suite id, raw key."""
+        return _hpke_public(self.binding)
+
 
 class EvidenceGate:
     """Checks presented evidence for one control plane and tenant."""
@@ -135,6 +142,7 @@ class EvidenceGate:
         try:
             binding = Binding.decode(presented.binding)  # (1)
             self._require_consistent(binding, presented, challenge)  # (2) to (6)
+            _require_usable(binding)
             authenticated = self._verifier.verify(presented.evidence, presented.received)
             bindings.require_bound(presented.binding, authenticated.bound)  # (7)
         except verifier_errors.VerifierError as error:
@@ -167,6 +175,20 @@ class EvidenceGate:
 
     def _verify_mac(self, key_id: str, data: bytes, tag: bytes) -> bool:
         return self._keystore.verify_mac(KeyPurpose.challenge_mac, key_id, data, tag)
+
+
+def _require_usable(binding: Binding) -> None:
+    """Refuse a key that nothing can be sealed to, before anything is granted to it."""
+    try:
+        hpke.seal(hpke.PublicKey.decode(_hpke_public(binding)), b"", b"")
+    except SealedModelError as error:
+        raise Refused(
+            Code.evidence_malformed, f"the bound HPKE key is unusable: {error.detail}", _MEND
+        ) from error
+
+
+def _hpke_public(binding: Binding) -> bytes:
+    return binding.hpke_suite.to_bytes(2, "big") + binding.hpke_public
 
 
 def refused(error: verifier_errors.VerifierError) -> Refused:

@@ -118,12 +118,12 @@ def epoch_digest(epochs: Mapping[str, int]) -> str:
 
 def _view(tx: Transaction, values: tuple[ReferenceValue, ...]) -> ReferenceView:
     document: dict[str, dict[str, json.Canonical]] = {}
-    limits = []
+    sets = {name: tx.references.get_set(name) for name in {value.set_name for value in values}}
     # In the order of set names: when two sets name one digest, the first set describes it.
     for value in sorted(values, key=lambda v: (v.kind, v.key, v.set_name)):
         entries = document.setdefault(value.kind, {})
         found = _parsed(value)
-        reference_set = tx.references.get_set(value.set_name)
+        reference_set = sets[value.set_name]
         if value.kind == MEASUREMENT and isinstance(found, Mapping):
             ends = reference_set.not_after
             found = {
@@ -135,8 +135,6 @@ def _view(tx: Transaction, values: tuple[ReferenceValue, ...]) -> ReferenceView:
             entries[value.key] = _stricter(entries[value.key], found)
         else:
             entries.setdefault(value.key, found)
-        if reference_set.not_after is not None:
-            limits.append(Limit(f"reference set {value.set_name}", reference_set.not_after))
     matches = sorted({(value.kind, value.key) for value in values})
     return ReferenceView(
         document=json.canonical(document),
@@ -144,7 +142,11 @@ def _view(tx: Transaction, values: tuple[ReferenceValue, ...]) -> ReferenceView:
             entry for entry in document.get(MEASUREMENT, {}).values() if isinstance(entry, Mapping)
         ),
         matches=tuple(ReferenceMatch(kind=kind, key=key) for kind, key in matches),
-        limits=tuple(limits),
+        limits=tuple(
+            Limit(f"reference set {name}", ends)
+            for name in sorted(sets)
+            if (ends := sets[name].not_after) is not None
+        ),
     )
 
 

@@ -45,6 +45,8 @@ class JoinTokens:
         Raises:
             Refused: forbidden, invalid_request.
         """
+        if labels:
+            require(principal, Right.label_assign)
         require(principal, Right.join_token_create)
         inputs.lifetime(lifetime, "the lifetime of the join token", most=MAX_LIFETIME)
         now = self.on.clock.now()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sealward.controlplane.domain.horizon import Horizon
 from sealward.controlplane.domain.leases import (
@@ -191,7 +191,7 @@ def lease_terms(change: LeaseChange, *, received: datetime) -> LeaseTerms:
         lease_id=lease_id,
         workload=lease.workload,
         state=change.state,
-        ttl_ms=max(0, unix_ms(lease.not_after) - unix_ms(received)),
+        ttl_ms=max(0, (lease.not_after - received) // timedelta(milliseconds=1)),
         not_after_ms=unix_ms(lease.not_after),
         cause=lease.horizon_cause,
         models=tuple(_model_terms(model, change.release) for model in change.release.models),

@@ -160,6 +160,34 @@ class Principals:
         self.on.database.write(lambda tx: self._add(tx, created, token, by=principal, now=now))
         return IssuedToken(principal=created, token=token, text=minted.text)
 
+    def issue_token(
+        self, principal: Principal, principal_id: str, *, lifetime: timedelta
+    ) -> IssuedToken:
+        """Make a further token for a principal, so that nobody's last one has to run out.
+
+        Raises:
+            Refused: forbidden, invalid_request.
+            NotFound: there is no such principal.
+            Conflict: state_changed, the principal is disabled.
+        """
+        require(principal, Right.principal_manage)
+        inputs.lifetime(lifetime, "the lifetime of the token", most=MAX_TOKEN_LIFETIME)
+        now = self.on.clock.now()
+        minted = bearer.mint(
+            BearerUse.service, self.on.keystore, now=now, random_bytes=self.on.random_bytes
+        )
+
+        def work(tx: Transaction) -> IssuedToken:
+            holder = tx.principals.get(principal_id)
+            if holder.disabled is not None:
+                raise Conflict(Code.state_changed, f"{holder.name} is disabled")
+            token = _token(minted, holder, now, lifetime)
+            tx.tokens.add(token)
+            self.on.record(tx, AuditKind.token_created, _token_body(token), by=principal, now=now)
+            return IssuedToken(principal=holder, token=token, text=minted.text)
+
+        return self.on.database.write(work)
+
     def disable(self, principal: Principal, principal_id: str) -> Principal:
         """Disable a principal: none of its tokens authenticates from then on.
 
@@ -174,6 +202,8 @@ class Principals:
         now = self.on.clock.now()
 
         def work(tx: Transaction) -> Principal:
+            # Read again: two administrators who disable each other at once must not both succeed.
+            require(tx.principals.get(principal.principal_id), Right.principal_manage)
             current = tx.principals.get(principal_id)
             if current.disabled is not None:
                 raise Conflict(Code.state_changed, f"{current.name} is disabled already")

@@ -33,13 +33,14 @@ def step(keystore: Keystore, node: Node, binding: Binding) -> RatchetStep:
             a MAC that its holder cannot have made.
     """
     if binding.ratchet is None:
-        if node.ratchet_issued != 0:
+        if node.ratchet_confirmed != 0:
             raise Refused(
                 Code.clone_detected,
-                "the attestation carries no ratchet, but this instance was given one",
+                "the attestation carries no ratchet, but this instance has used one before",
                 "an operator decides which holder is genuine; the other one must not come back",
             )
-        return RatchetStep(confirmed=0, issued=1)
+        # Nothing was used yet: it is the first attestation, or its answers were lost on the way.
+        return RatchetStep(confirmed=0, issued=node.ratchet_issued + 1)
     index, mac = binding.ratchet
     expected = ratchet_mac(secret(keystore, node.node_id, index), binding.nonce, binding.tls_spki)
     known = index in {node.ratchet_confirmed, node.ratchet_issued} and index > 0

@@ -228,8 +228,10 @@ class Sweeper:
 
         def write(tx: Transaction) -> None:
             tx.epochs.require(seen.appraisal.epochs)
-            if tx.nodes.get(seen.node.node_id).last_attested != seen.node.last_attested:
+            if tx.nodes.get(seen.node.node_id) != seen.node:
                 raise Conflict(Code.state_changed, "the node attested meanwhile")
+            if tx.leases.active_of_node(seen.node.node_id) != seen.release.active:
+                raise Conflict(Code.state_changed, "a lease of this node ended meanwhile")
             if changes:
                 issued = self.issuer.issue(
                     tx,
@@ -262,12 +264,23 @@ def _nodes(
         return on_platform.items, on_platform.after
     if sweep.scope.startswith("workload/"):
         workload = sweep.scope.removeprefix("workload/")
-        leases = tx.leases.page(limit=MAX_PAGE, workload=workload, active=True)
-        holders = sorted({lease.node_id for lease in leases.items if lease.node_id > (after or "")})
+        holders = sorted(node for node in _holders(tx, workload) if node > (after or ""))
         page = tuple(holders[:_PAGE])
         return page, page[-1] if len(holders) > _PAGE else None
     everyone = tx.nodes.page(limit=_PAGE, after=after, state=NodeState.admitted)
     return tuple(node.node_id for node in everyone.items), everyone.after
+
+
+def _holders(tx: Transaction, workload: str) -> set[str]:
+    """Return every node with an active lease of a workload: the list goes by lease, not by node."""
+    holders: set[str] = set()
+    after: str | None = None
+    while True:
+        leases = tx.leases.page(limit=MAX_PAGE, after=after, workload=workload, active=True)
+        holders |= {lease.node_id for lease in leases.items}
+        after = leases.after
+        if after is None:
+            return holders
 
 
 def _lowered(node: Node, appraised: Appraised, cause: dict[str, str]) -> Node:

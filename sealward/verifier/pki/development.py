@@ -27,9 +27,9 @@ from sealward.verifier.rats.errors import Code, RefusedEvidence
 if TYPE_CHECKING:
     from datetime import datetime
 
-# In a private arc of our own choosing, not a registered one: it is only ever compared, never
-# resolved. The minting side (sealward_devkit) writes the same value and a test compares them.
-DEVELOPMENT_MARKER_OID: Final = "1.3.6.1.4.1.58888.1.1"
+# A UUID as an OID (ITU-T X.667), which needs no registration and collides with nobody's. The
+# minting side (sealward_devkit) writes the same value and a test compares them.
+DEVELOPMENT_MARKER_OID: Final = "2.25.147695781032003253261163673806234109685"
 MAX_LIFE: Final = timedelta(days=7)
 
 NAME_PREFIX: Final = "Sealward Development "

@@ -28,6 +28,11 @@ _MIN_INTEGER: Final = -(1 << 63)
 _MAX_INTEGER: Final = (1 << 64) - 1
 _MAX_INTEGER_DIGITS: Final = 20  # checked before int(), whose cost is quadratic
 
+# What it encodes is our own fresh copy, which cannot be circular.
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), check_circular=False
+)
+
 # Possessive, so that an unterminated string is scanned once and not once per quote in it.
 _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?+|[\[\]{}]', re.DOTALL)
 
@@ -69,7 +74,7 @@ def canonical(value: Canonical) -> bytes:
         TypeError: a float, a name that is not text, or a type that JSON does not have.
         ValueError: an integer beyond 2**53-1, or text that is not Unicode scalar values.
     """
-    return json.dumps(_sorted(value), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return _ENCODER.encode(_sorted(value)).encode("utf-8")
 
 
 def _text(data: bytes | str, what: str, max_bytes: int) -> str:
@@ -141,7 +146,13 @@ def _refuse_surrogates(value: Value, what: str) -> None:
 
 
 def _sorted(value: Canonical) -> Canonical:
-    if value is None or isinstance(value, bool | str):
+    """Return `value` in dicts and lists, names in order; its commonest types come first."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is dict:
+        return _in_order(value)  # type: ignore[arg-type]  # `type` narrows nothing
+    if isinstance(value, str):
         return value
     if isinstance(value, int):
         if abs(value) > MAX_EXACT_INTEGER:
@@ -150,11 +161,19 @@ def _sorted(value: Canonical) -> Canonical:
     if isinstance(value, list | tuple):
         return [_sorted(item) for item in value]
     if isinstance(value, Mapping):
-        if not all(isinstance(name, str) for name in value):
-            raise TypeError("a JSON name is text")
-        # RFC 8785 3.2.3 sorts by UTF-16 code units, which differs from Python's order of str.
-        return {
-            name: _sorted(value[name])
-            for name in sorted(value, key=lambda n: n.encode("utf-16-be"))
-        }
+        return _in_order(value)
     raise TypeError(f"{type(value).__name__} has no canonical JSON form")
+
+
+def _in_order(value: Mapping[str, Canonical]) -> dict[str, Canonical]:
+    if not all(isinstance(name, str) for name in value):
+        raise TypeError("a JSON name is text")
+    # RFC 8785 3.2.3 sorts by UTF-16 code units, which differs from Python's order of str; for
+    # ASCII, and so for nearly all names, both are the order of bytes.
+    ascii_only = all(map(str.isascii, value))
+    names = sorted(value) if ascii_only else sorted(value, key=_utf_16)
+    return {name: _sorted(value[name]) for name in names}
+
+
+def _utf_16(name: str) -> bytes:
+    return name.encode("utf-16-be")

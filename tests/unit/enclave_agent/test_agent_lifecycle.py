@@ -33,7 +33,9 @@ def test_every_cell_is_a_move_or_a_refusal(state: AgentState, event: AgentEvent)
         assert (raised.value.state, raised.value.event) == (state, event)
 
 
-@pytest.mark.parametrize("state", set(AgentState) - {AgentState.STOPPED, AgentState.STOPPING})
+@pytest.mark.parametrize(
+    "state", sorted(set(AgentState) - {AgentState.STOPPED, AgentState.STOPPING})
+)
 def test_every_state_can_be_stopped(state: AgentState) -> None:
     assert advance(state, AgentEvent.STOP) is AgentState.STOPPING
 

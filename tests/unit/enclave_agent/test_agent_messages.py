@@ -7,7 +7,7 @@ import itertools
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from fakes.fake_control_plane import Plane, _chain
+from fakes.fake_control_plane import Plane, node_chain
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,7 +143,7 @@ def test_a_recorded_statement_is_named_by_32_bytes() -> None:
 
 def test_a_certificate_is_for_this_key_and_no_other() -> None:
     key, other = (ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(2))
-    chain = tuple(_chain(Plane(), key))
+    chain = tuple(node_chain(Plane(), key))
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert read_certificate(chain, tls_spki=spki).chain_pem.count(b"BEGIN CERTIFICATE") == 2
     foreign = other.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

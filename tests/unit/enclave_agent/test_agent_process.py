@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from fakes.agent_models import sealed_model
+from fakes.agent_stage import free_port
 from fakes.fake_control_plane import Plane
 from fakes.inference_models import scaling_model
 
@@ -71,13 +71,6 @@ def agent(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE_S,
         check=False,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def test_runs_serves_tells_its_status_and_wipes_on_sigterm(tmp_path: Path) -> None:

@@ -60,11 +60,10 @@ _MODELS: Final = Rows(
     tables.lease_models, LeasedModel, ("lease_id", "model", "version"), "leased model"
 )
 _ACTIVE: Final = (_L.tenant == bindparam("k_tenant"), _L.state == LeaseState.active)
-_OF_NODE: Final = (
-    select(*_LEASES.columns)
-    .where(*_ACTIVE, _L.node_id == bindparam("k_node_id"))
-    .order_by(_L.lease_id)
-)
+_OF_NODE: Final = _LEASES.fixed(
+    _L.state == LeaseState.active, _L.node_id == bindparam("k_node_id")
+).order_by(_L.lease_id)
+_LINES: Final = _MODELS.fixed(_M.lease_id == bindparam("k_lease_id")).order_by(_M.model, _M.version)
 _COUNT: Final = select(func.count()).where(*_ACTIVE, _L.workload == bindparam("k_workload"))
 
 
@@ -99,13 +98,11 @@ class LeaseRepository:
 
     def models(self, lease_id: str) -> tuple[LeasedModel, ...]:
         """Return the model versions that a lease carried."""
-        query = _MODELS.select(self._scope, _M.lease_id == lease_id)
-        return _MODELS.all(self._scope, query.order_by(_M.model, _M.version))
+        return _MODELS.fetch(self._scope, _LINES, k_lease_id=lease_id)
 
     def active_of_node(self, node_id: str) -> tuple[Lease, ...]:
         """Return the active leases of one node (at most one for each workload)."""
-        key = {"k_tenant": self._scope.tenant, "k_node_id": node_id}
-        return tuple(_LEASES.of(row) for row in self._scope.connection.execute(_OF_NODE, key))
+        return _LEASES.fetch(self._scope, _OF_NODE, k_node_id=node_id)
 
     def count_active(self, workload: str) -> int:
         """Count the active leases of a workload."""

@@ -36,9 +36,11 @@ _M: Final = tables.node_reference_matches.c
 
 _THIS_NODE: Final = (_N.tenant == bindparam("k_tenant"), _N.node_id == bindparam("k_node_id"))
 _COUNT_UP: Final = (
-    update(tables.nodes).where(*_THIS_NODE).values(terms_sequence=_N.terms_sequence + 1)
+    update(tables.nodes)
+    .where(*_THIS_NODE)
+    .values(terms_sequence=_N.terms_sequence + 1)
+    .returning(_N.terms_sequence)
 )
-_SEQUENCE: Final = select(_N.terms_sequence).where(*_THIS_NODE)
 _THIS_NODES_MATCHES: Final = (
     _M.tenant == bindparam("k_tenant"),
     _M.node_id == bindparam("k_node_id"),
@@ -73,9 +75,9 @@ class NodeRepository:
     def next_terms_sequence(self, node_id: str) -> int:
         """Count the node's terms up by one and return the new number; NotFound(node_unknown)."""
         key = {"k_tenant": self._scope.tenant, "k_node_id": node_id}
-        if self._scope.connection.execute(_COUNT_UP, key).rowcount != 1:
+        sequence: int | None = self._scope.connection.execute(_COUNT_UP, key).scalar()
+        if sequence is None:
             raise _NODES.missing(node_id)
-        sequence: int = self._scope.connection.execute(_SEQUENCE, key).scalar_one()
         return sequence
 
     def page(

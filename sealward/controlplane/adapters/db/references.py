@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, or_, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, or_
 
 from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.db.rows import Rows, Scope
@@ -27,6 +27,33 @@ _S: Final = tables.reference_sets.c
 _V: Final = tables.reference_values.c
 
 _SETS_IN_FORCE: Final = (ReferenceSetState.active, ReferenceSetState.draining)
+
+
+def _in_force(which: ColumnElement[bool]) -> Select[Any]:
+    """Return the query for values in force at `k_now`."""
+    return (
+        _VALUES.fixed(which, _V.state == ReferenceValueState.active)
+        .join(tables.reference_sets, and_(_S.tenant == _V.tenant, _S.name == _V.set_name))
+        .where(
+            _S.state.in_(_SETS_IN_FORCE),
+            or_(_S.not_after.is_(None), _S.not_after > bindparam("k_now")),
+        )
+        .order_by(_V.kind, _V.key, _V.set_name)
+    )
+
+
+# One claim set matches a measurement and a TCB floor; a composite a few more. The statement has a
+# fixed number of places, so that it is built once; places that are not needed repeat a pair.
+_PLACES: Final = 4
+_MATCHING: Final = _in_force(
+    or_(
+        *(
+            and_(_V.kind == bindparam(f"k_kind_{place}"), _V.key == bindparam(f"k_key_{place}"))
+            for place in range(_PLACES)
+        )
+    )
+)
+_OF_KIND: Final = _in_force(_V.kind == bindparam("k_kind")).limit(bindparam("k_limit"))
 
 
 class ReferenceRepository:
@@ -82,15 +109,20 @@ class ReferenceRepository:
         self, wanted: Iterable[tuple[str, str]], now: datetime
     ) -> tuple[ReferenceValue, ...]:
         """Return the values in force for any of the wanted (kind, key) pairs."""
-        pairs = list(wanted)
-        if not pairs:
-            return ()
-        return _VALUES.all(self._scope, self._in_force(now, tuple_(_V.kind, _V.key).in_(pairs)))
+        pairs = tuple(dict.fromkeys(wanted))
+        found: list[ReferenceValue] = []
+        for start in range(0, len(pairs), _PLACES):
+            some = pairs[start : start + _PLACES]
+            places: dict[str, object] = {"k_now": now}
+            for place in range(_PLACES):
+                kind, key = some[min(place, len(some) - 1)]
+                places |= {f"k_kind_{place}": kind, f"k_key_{place}": key}
+            found += _VALUES.fetch(self._scope, _MATCHING, **places)
+        return tuple(sorted(found, key=lambda v: (v.kind, v.key, v.set_name)))
 
     def of_kind(self, kind: str, now: datetime, *, limit: int) -> tuple[ReferenceValue, ...]:
         """Return the values in force of one kind; Refused(reference_invalid) when over `limit`."""
-        query = self._in_force(now, _V.kind == kind).limit(limit + 1)
-        found = _VALUES.all(self._scope, query)
+        found = _VALUES.fetch(self._scope, _OF_KIND, k_kind=kind, k_now=now, k_limit=limit + 1)
         if len(found) > limit:
             raise Refused(
                 Code.reference_invalid,
@@ -98,14 +130,3 @@ class ReferenceRepository:
                 "revoke the sets that are no longer needed",
             )
         return found
-
-    def _in_force(self, now: datetime, which: ColumnElement[bool]) -> Select[Any]:
-        return (
-            _VALUES.select(self._scope, which, _V.state == ReferenceValueState.active)
-            .join(
-                tables.reference_sets,
-                and_(_S.tenant == _V.tenant, _S.name == _V.set_name),
-            )
-            .where(_S.state.in_(_SETS_IN_FORCE), or_(_S.not_after.is_(None), _S.not_after > now))
-            .order_by(_V.kind, _V.key, _V.set_name)
-        )

@@ -85,6 +85,7 @@ class Rows(Generic[R]):
         stored = (*self._names, *(composite.columns if composite else ()))
         self._changing = tuple(n for n in stored if n not in key and n not in frozen)
         self.columns = tuple(table.c[name] for name in stored)
+        self._first_pages: dict[tuple[tuple[str, ...], tuple[str, ...]], Select[Any]] = {}
         self._insert = insert(table)
         self._find = select(*self.columns).where(*self._this_row())
         self._save = update_of(table).where(*self._this_row())
@@ -152,6 +153,18 @@ class Rows(Generic[R]):
         if not self.replace(scope, record):
             self.add(scope, record)
 
+    def fixed(self, *where: ColumnElement[bool]) -> Select[Any]:
+        """Return a query for the rows of the tenant in `k_tenant`, to be built once and kept.
+
+        Building a query costs several times what running it does.
+        """
+        return select(*self.columns).where(self.table.c.tenant == bindparam("k_tenant"), *where)
+
+    def fetch(self, scope: Scope, query: Select[Any], **values: object) -> tuple[R, ...]:
+        """Return the records of a query made by `fixed`, given its other parameters."""
+        rows = scope.connection.execute(query, {"k_tenant": scope.tenant, **values})
+        return tuple(self.of(row) for row in rows)
+
     def select(self, scope: Scope, *where: ColumnElement[bool]) -> Select[Any]:
         """Return a query for the tenant's rows."""
         return select(*self.columns).where(self.table.c.tenant == scope.tenant, *where)
@@ -172,23 +185,34 @@ class Rows(Generic[R]):
     ) -> Page[R]:
         """Return one page by key (or by the fields of `order`); None in `where` means any."""
         order = order or self.key
-        wanted = [
-            self.table.c[name] == value
-            for name, value in (where or {}).items()
-            if value is not None
-        ]
-        if only is not None:
-            wanted.append(only)
-        query = paged(
-            self.select(scope, *wanted), [self.table.c[name] for name in order], limit, after
-        )
-        found = self.all(scope, query)
+        given = {name: value for name, value in (where or {}).items() if value is not None}
+        if after is None and only is None:
+            _require_limit(limit)
+            query = self._first_page(tuple(given), order)
+            values = {f"k_{name}": value for name, value in given.items()}
+            found = self.fetch(scope, query, k_limit=limit + 1, **values)
+        else:
+            wanted = [self.table.c[name] == value for name, value in given.items()]
+            if only is not None:
+                wanted.append(only)
+            columns = [self.table.c[name] for name in order]
+            found = self.all(scope, paged(self.select(scope, *wanted), columns, limit, after))
         return Page(
             items=found[:limit],
             after=cursor([getattr(found[limit - 1], name) for name in order])
             if len(found) > limit
             else None,
         )
+
+    def _first_page(self, given: tuple[str, ...], order: tuple[str, ...]) -> Select[Any]:
+        """Return the query for a first page: built once for each of the few shapes we ask for."""
+        query = self._first_pages.get((given, order))
+        if query is None:
+            where = (self.table.c[name] == bindparam(f"k_{name}") for name in given)
+            columns = (self.table.c[name] for name in order)
+            query = self.fixed(*where).order_by(*columns).limit(bindparam("k_limit"))
+            self._first_pages[given, order] = query
+        return query
 
     def missing(self, *key: object) -> NotFound:
         """Return the error for a row that is not there."""
@@ -208,14 +232,18 @@ def paged(query: Select[Any], order: list[Any], limit: int, after: str | None) -
     Raises:
         Refused(invalid_request): `limit` outside 1..MAX_PAGE, or a cursor that is not ours.
     """
-    if not 1 <= limit <= MAX_PAGE:
-        raise Refused(Code.invalid_request, f"a page has 1 to {MAX_PAGE} items")
+    _require_limit(limit)
     if after is not None:
         bound = _position(after, [column.type.python_type for column in order])
         query = query.where(
             order[0] > bound[0] if len(order) == 1 else tuple_(*order) > tuple_(*bound)
         )
     return query.order_by(*order).limit(limit + 1)
+
+
+def _require_limit(limit: int) -> None:
+    if not 1 <= limit <= MAX_PAGE:
+        raise Refused(Code.invalid_request, f"a page has 1 to {MAX_PAGE} items")
 
 
 def cursor(position: list[str | int]) -> str:

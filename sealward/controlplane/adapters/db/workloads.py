@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from sqlalchemy import bindparam
+
 from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.db.rows import Rows, Scope
 from sealward.controlplane.domain.errors import Code, NotFound
@@ -22,6 +24,9 @@ _MODELS: Final = Rows(
     missing=Code.model_unknown,
 )
 _K: Final = tables.workload_keys.c
+_NEWEST_KEY: Final = (
+    _KEYS.fixed(_K.workload == bindparam("k_workload")).order_by(_K.version.desc()).limit(1)
+)
 
 
 class WorkloadRepository:
@@ -65,9 +70,7 @@ class WorkloadRepository:
 
     def latest_key(self, workload: str) -> WorkloadKey:
         """Return the newest key version; NotFound."""
-        query = _KEYS.select(self._scope, _K.workload == workload)
-        newest = query.order_by(_K.version.desc()).limit(1)
-        return self._only(_KEYS.all(self._scope, newest), workload)
+        return self._only(_KEYS.fetch(self._scope, _NEWEST_KEY, k_workload=workload), workload)
 
     def _only(self, found: tuple[WorkloadKey, ...], workload: str) -> WorkloadKey:
         if not found:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sealward.verifier.rats.claims import SecurityVersions
 
 # Order of the P-384 group (FIPS 186-5, SP 800-186 section 3.2.1.4).
-_P384_ORDER: Final = int(
+P384_ORDER: Final = int(
     "ffffffffffffffffffffffffffffffffffffffffffffffff"
     "c7634d81f4372ddf581a0db248b0a77aecec196accc52973",
     16,
@@ -180,7 +180,7 @@ def check_chip(report: Report, endorsed: EndorsedKey) -> None:
 def check_signature(report: Report, signed: bytes, key: ec.EllipticCurvePublicKey) -> None:
     """Step 7. Raises RefusedEvidence SIGNATURE_INVALID."""
     r, s = report.signature_r, report.signature_s
-    if not (0 < r < _P384_ORDER and 0 < s < _P384_ORDER):
+    if not (0 < r < P384_ORDER and 0 < s < P384_ORDER):
         raise RefusedEvidence(Code.SIGNATURE_INVALID, "the signature's r or s is out of range")
     try:
         key.verify(encode_dss_signature(r, s), signed, _ECDSA_SHA384)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from fakes.admin_plane import AdminPlane, admin_plane, bearer
@@ -16,6 +18,8 @@ from sealward.controlplane.services.authorization import Right
 
 WITH_BODY = [call for call in CALLS if call.content is not None]
 JSON = {"Content-Type": "application/json"}
+
+WRONG = (None, True, 1, -1, 1.5, [], {}, "", "\x00", "a" * 5000)
 
 # What is of its form after all: no note, no reason where none is needed, one second, any id.
 ACCEPTED = (
@@ -36,8 +40,10 @@ NAMING = {(WITHDRAWALS, "kind"), (WITHDRAWALS, "key"), ("/v1/client-tokens", "wo
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AdminPlane, str]]:
-    with admin_plane(tmp_path_factory.mktemp("bodies")) as plane:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, template: Path
+) -> Iterator[tuple[AdminPlane, str]]:
+    with admin_plane(tmp_path_factory.mktemp("bodies"), template) as plane:
         yield plane, plane.administrator().text
 
 
@@ -67,32 +73,32 @@ def test_every_truncation_is_refused(shared: tuple[AdminPlane, str], call: Call)
         refused(shared, call, whole[:size])
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"null",
-        b"[]",
-        b'"text"',
-        b"7",
-        b"NaN",
-        b'{"name":NaN}',
-        b'{"name":Infinity}',
-        b'{"name":1e999}',
-        b'{"name":"\xff"}',
-        b'{"name":"\\ud800"}',
-        b'\xef\xbb\xbf{"name":"a"}',
-        b'{"name":"a"}{}',
-        b'{"name":"a"',
-        b"{'name':'a'}",
-        b'{"name":' + b"[" * 5000 + b"]" * 5000 + b"}",
-        b'{"name":123456789012345678901234567890}',
-    ],
-)
+NOT_THE_OBJECT = [
+    b"null",
+    b"[]",
+    b'"text"',
+    b"7",
+    b"NaN",
+    b'{"name":NaN}',
+    b'{"name":Infinity}',
+    b'{"name":1e999}',
+    b'{"name":"\xff"}',
+    b'{"name":"\\ud800"}',
+    b'\xef\xbb\xbf{"name":"a"}',
+    b'{"name":"a"}{}',
+    b'{"name":"a"',
+    b"{'name':'a'}",
+    b'{"name":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b'{"name":123456789012345678901234567890}',
+]
+
+
 @pytest.mark.parametrize("call", WITH_BODY, ids=str)
 def test_what_is_not_the_object_asked_for_is_refused(
-    shared: tuple[AdminPlane, str], call: Call, content: bytes
+    shared: tuple[AdminPlane, str], call: Call
 ) -> None:
-    refused(shared, call, content)
+    for content in NOT_THE_OBJECT:
+        refused(shared, call, content)
 
 
 @pytest.mark.parametrize("call", [c for c in WITH_BODY if c.body], ids=str)
@@ -107,11 +113,10 @@ def test_unknown_missing_and_duplicate_members_are_refused(
 
 
 @pytest.mark.parametrize("call", [c for c in WITH_BODY if c.body], ids=str)
-@pytest.mark.parametrize("wrong", [None, True, 1, -1, 1.5, [], {}, "", "\x00", "a" * 5000])
 def test_no_member_of_another_type_or_size_is_accepted(
-    shared: tuple[AdminPlane, str], call: Call, wrong: object
+    shared: tuple[AdminPlane, str], call: Call
 ) -> None:
-    for name in call.body:
+    for name, wrong in itertools.product(call.body, WRONG):
         if any(name == other and wrong == value for other, value in ACCEPTED):
             continue
         if call.right in NO_REASON_NEEDED and name == "reason" and wrong == "":

@@ -11,18 +11,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fakes.admin_models import registration
 from fakes.admin_plane import AdminPlane, bearer
 from fakes.admin_requests import CALLS, POLICY, REFERENCE_SET
-from fakes.sealed_models import CREATED, sealed_bytes, seeded
 
 from sealward.controlplane.domain.keys import KeyContext, KeyPurpose, WrapPurpose
 from sealward.controlplane.services.release_core import ReleaseCore
-from sealward.sealing.core import MIN_SEGMENT_BYTES, Format
-from sealward.sealing.header import PREFIX_BYTES, Prefix
-from sealward.sealing.signing import CreatorPrivateKey
-from sealward.sealing.source import BytesSource
 from sealward.sealing.workload_key import WorkloadKey
-from sealward.sealing.writer import Description, PlainModel, seal
 
 
 class Walker:
@@ -37,28 +32,6 @@ class Walker:
         answer = self._plane.client.request(method, path, headers=headers, **how)
         self.seen.append(f"{dict(answer.headers)}\n{answer.text}")
         return answer
-
-
-def registration(document: bytes) -> bytes:
-    """Seal a small model with a workload's public key file and return its header."""
-    plain = PlainModel(
-        format=Format.ONNX,
-        parts=(BytesSource(b"a model"),),
-        plain_digest=bytes(32),
-        external_digest=None,
-    )
-    sealed = sealed_bytes(
-        lambda descriptor: seal(
-            plain,
-            Description(model="demo", version=1, created=CREATED),
-            workload_key=WorkloadKey.parse(document),
-            creator=CreatorPrivateKey.generate(seeded("creator")),
-            descriptor=descriptor,
-            random_bytes=seeded("walk"),
-            segment_bytes=MIN_SEGMENT_BYTES,
-        )
-    )
-    return sealed[: Prefix.parse(sealed[:PREFIX_BYTES]).total_bytes]
 
 
 def forms(secret: bytes) -> Iterator[str]:
@@ -81,7 +54,8 @@ def test_no_answer_and_no_log_holds_a_key_or_a_secret_twice(
     document = walk.ask("GET", "/v1/workloads/scoring/key").content
     header = {"Content-Type": "application/octet-stream"}
     models = "/v1/workloads/scoring/models"
-    made = walk.ask("POST", models, content=registration(document), headers=header)
+    parsed = WorkloadKey.parse(document)
+    made = walk.ask("POST", models, content=registration(parsed), headers=header)
     assert made.status_code == 201, made.text
     walk.ask("POST", "/v1/reference-sets?activate=true", json=REFERENCE_SET)
     digest = walk.ask("POST", "/v1/policies", json=POLICY).json()["digest"]

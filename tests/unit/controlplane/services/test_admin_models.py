@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from fakes.admin_models import registration
 from fakes.admin_plane import AdminPlane
-from fakes.sealed_models import CREATED, Owner, sealed_bytes, seeded
+from fakes.sealed_models import Owner
 
 from sealward.controlplane.domain.errors import Code, Conflict, DomainError, NotFound, Refused
 from sealward.controlplane.domain.keys import KeyContext, WrapPurpose
 from sealward.controlplane.domain.principals import Principal
 from sealward.controlplane.domain.workloads import ModelState
 from sealward.controlplane.services.release_core import ReleaseCore
-from sealward.sealing.core import MIN_SEGMENT_BYTES, Format
-from sealward.sealing.header import PREFIX_BYTES, Prefix
-from sealward.sealing.signing import CreatorPrivateKey
-from sealward.sealing.source import BytesSource
+from sealward.sealing.header import PREFIX_BYTES
 from sealward.sealing.workload_key import WorkloadKey
-from sealward.sealing.writer import Description, PlainModel, seal
 
 
 def create(plane: AdminPlane, alice: Principal, name: str = "scoring") -> WorkloadKey:
@@ -35,29 +31,6 @@ def create(plane: AdminPlane, alice: Principal, name: str = "scoring") -> Worklo
         max_instances=None,
     )
     return WorkloadKey.parse(plane.services.workloads.public_key_file(alice, name))
-
-
-def registration(key: WorkloadKey, *, version: int = 1, model: str = "demo") -> bytes:
-    """Seal a small model for the workload and return its header."""
-    content = b"a model"
-    plain = PlainModel(
-        format=Format.ONNX,
-        parts=(BytesSource(content),),
-        plain_digest=hashlib.sha256(content).digest(),
-        external_digest=None,
-    )
-    sealed = sealed_bytes(
-        lambda descriptor: seal(
-            plain,
-            Description(model=model, version=version, created=CREATED),
-            workload_key=key,
-            creator=CreatorPrivateKey.generate(seeded("creator")),
-            descriptor=descriptor,
-            random_bytes=seeded(f"{model}/{version}"),
-            segment_bytes=MIN_SEGMENT_BYTES,
-        )
-    )
-    return sealed[: Prefix.parse(sealed[:PREFIX_BYTES]).total_bytes]
 
 
 def code_of(plane: AdminPlane, alice: Principal, data: bytes, workload: str = "scoring") -> Code:

@@ -95,6 +95,46 @@ def test_nobody_locks_himself_out(plane: AdminPlane) -> None:
     assert refused is Code.invalid_request
 
 
+def test_two_administrators_who_disable_each_other_at_once_leave_one(plane: AdminPlane) -> None:
+    alice = plane.administrator().principal
+    bob = plane.services.principals.create(
+        alice, name="bob", roles=(Role.admin,), lifetime=timedelta(days=1)
+    ).principal
+
+    def attempt(pair: tuple[Principal, Principal]) -> str:
+        try:
+            return plane.services.principals.disable(pair[0], pair[1].principal_id).name
+        except Refused as error:
+            return str(error.code)
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(attempt, [(alice, bob), (bob, alice)]))
+    assert answers.count("forbidden") == 1
+    people = plane.database.read(lambda tx: tx.principals.page(limit=100)).items
+    assert len([p for p in people if p.roles and p.disabled is None]) == 1
+
+
+def test_a_further_token_outlives_the_first(plane: AdminPlane) -> None:
+    alice = plane.administrator()
+    principals = plane.services.principals
+    plane.clock.advance(MAX_TOKEN_LIFETIME - timedelta(hours=1))
+    again = principals.issue_token(
+        alice.principal, alice.principal.principal_id, lifetime=MAX_TOKEN_LIFETIME
+    )
+    plane.clock.advance(timedelta(hours=2))
+    assert code_of(lambda: principals.authenticate(alice.text)) is Code.token_expired
+    assert principals.authenticate(again.text) == alice.principal
+    bob = principals.create(
+        alice.principal, name="bob", roles=(Role.viewer,), lifetime=timedelta(days=1)
+    ).principal
+    principals.disable(alice.principal, bob.principal_id)
+    day = timedelta(days=1)
+    refused = code_of(
+        lambda: principals.issue_token(alice.principal, bob.principal_id, lifetime=day)
+    )
+    assert refused is Code.state_changed
+
+
 def test_a_name_is_taken_once(plane: AdminPlane) -> None:
     alice = plane.administrator().principal
     with pytest.raises(Conflict):

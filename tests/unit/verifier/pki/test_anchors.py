@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from fakes import snp_fixtures
+from sealward_devkit.snp import der_writer as der
 
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.certificate import parse
 from sealward.verifier.pki.development import DevelopmentRoot, import_root
 from sealward.verifier.pki.roots import VENDOR_ROOTS
 from sealward.verifier.rats.errors import Code, RefusedEvidence
@@ -39,3 +41,26 @@ def test_nothing_is_a_development_root_unless_asked_for() -> None:
     imported = import_root(snp_fixtures.hierarchy().ark, now=snp_fixtures.NOW)
     with pytest.raises(RefusedEvidence):
         TrustAnchors().identify(imported.sha256)
+
+
+def test_a_development_root_has_no_name_beside_its_common_name() -> None:
+    """An organisation in the subject could be anybody's, so there is none."""
+    written = der.utf8_string("Sealward Development ARK Milan")
+    common = der.sequence(der.object_identifier("2.5.4.3"), written)
+    other = der.sequence(der.object_identifier("2.5.4.10"), der.utf8_string("Elsewhere"))
+    alone = der.sequence(der.set_of_one(common))
+    genuine = snp_fixtures.hierarchy().ark
+    assert genuine.count(alone) == 2
+    certificate = _with_subject(alone, der.sequence(der.set_of_one(common), der.set_of_one(other)))
+    with pytest.raises(RefusedEvidence) as caught:
+        import_root(certificate, now=snp_fixtures.NOW)
+    assert caught.value.code is Code.DEVELOPMENT_ROOT_INVALID
+    assert caught.value.actual == "O=Elsewhere,CN=Sealward Development ARK Milan"
+
+
+def _with_subject(old: bytes, new: bytes) -> bytes:
+    """The genuine root with other names; names are looked at before its signature is."""
+    parsed = parse(snp_fixtures.hierarchy().ark)
+    inside = parsed.tbs.replace(old, new)[4:]  # less the head, whose length has changed
+    algorithm = snp_fixtures.hierarchy().ark.partition(parsed.tbs)[2]
+    return der.sequence(der.sequence(inside), algorithm)

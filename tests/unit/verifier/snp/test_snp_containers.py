@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from fakes import snp_fixtures
 
-from sealward.verifier.formats.snp import evidence, ghcb, product, report, tcb
+from sealward.verifier.formats.snp import evidence, ghcb, product, report, tcb, verify
 from sealward.verifier.formats.snp.endorsements import ChainCache, Endorsements, endorse
 from sealward.verifier.formats.snp.product import Product
 from sealward.verifier.pki.anchors import TrustAnchors
@@ -33,6 +34,24 @@ def test_the_layout_has_every_field_at_its_specified_offset() -> None:
 def test_a_report_is_written_as_it_was_read(version: int) -> None:
     data = snp_fixtures.mint(version=version).report
     assert report.encode(report.parse(data)) == data
+
+
+@pytest.mark.parametrize("number", ["signature_r", "signature_s"])
+@pytest.mark.parametrize("value", [0, verify.P384_ORDER, verify.P384_ORDER + 1, (1 << 576) - 1])
+def test_a_signature_number_outside_the_group_never_reaches_the_library(
+    number: str, value: int
+) -> None:
+    chip = snp_fixtures.platform()
+    data = snp_fixtures.mint(chip).report
+    whole = report.parse(data)
+    damaged = (
+        replace(whole, signature_r=value)
+        if number == "signature_r"
+        else replace(whole, signature_s=value)
+    )
+    with pytest.raises(RefusedEvidence, match="out of range") as caught:
+        verify.check_signature(damaged, report.signed_region(data), chip.key.public_key())
+    assert caught.value.code is Code.SIGNATURE_INVALID
 
 
 def test_a_payload_comes_back() -> None:
