@@ -25,9 +25,11 @@ REDACTED: Final = "[redacted]"
 SECRET_FIELDS: Final = frozenset(
     {
         "authorization",
+        "bearer",
         "client_token",
         "content_key",
         "cookie",
+        "credential",
         "join_token",
         "key_pem",
         "password",

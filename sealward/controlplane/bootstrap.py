@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,8 +20,13 @@ from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
 from sealward.controlplane.adapters.evidence_verifier import LibraryVerifier
 from sealward.controlplane.adapters.keystore import file as keystores
 from sealward.controlplane.adapters.keystore.file import FileKeystore
+from sealward.controlplane.adapters.keystore.private_files import (
+    DIRECTORY_MODE,
+    require_private_directory,
+)
 from sealward.controlplane.adapters.policy_engine.embedded import EmbeddedEngine, EngineSettings
 from sealward.controlplane.adapters.policy_upload import UploadCheck
+from sealward.controlplane.adapters.server_identity import ServerIdentity
 from sealward.controlplane.adapters.system_clock import SystemClock
 from sealward.controlplane.config import InvalidSettings, Settings
 from sealward.controlplane.domain.errors import Code, Refused
@@ -73,7 +79,7 @@ class ControlPlane:
     engine: EmbeddedEngine
     upload_engine: EmbeddedEngine
     trust: TrustConfiguration
-    server_tls: TlsIdentity
+    server_identity: ServerIdentity
     node_root: bytes
     admin: AdminServices
     challenges: ChallengeService
@@ -109,7 +115,8 @@ def build(
     clock = clock or SystemClock()
     random_bytes = secrets.token_bytes
     data = settings.data
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    require_private_directory(data.resolve())  # one that was there has the mode somebody gave it
     keys = data / "keys"
     if not keys.exists():
         keystores.create(keys, random_bytes)
@@ -139,9 +146,7 @@ def build(
     _write_public(data / _TRUST_FILE, trust.encode())
     # A worker for each thread that decides and one for the sweeper: nobody waits for a place, since
     # a wait that outlasts the deadline would be a denial.
-    engine = EmbeddedEngine(
-        EngineSettings(pool_size=settings.decision_threads + 1), time.monotonic
-    )
+    engine = EmbeddedEngine(EngineSettings(pool_size=settings.decision_threads + 1), time.monotonic)
     upload_engine = EmbeddedEngine(EngineSettings(), time.monotonic)
     book = PolicyBook()
     gate = EvidenceGate(verifier=_verifier(settings, clock), keystore=keystore, trust=trust)
@@ -156,6 +161,11 @@ def build(
         roots[KeyPurpose.node_ca], keystore, settings.trust_domain, settings.tenant
     )
     bell = SweepBell()
+
+    def issue_server(now: datetime) -> TlsIdentity:
+        root = roots[KeyPurpose.server_ca]
+        return certificates.issue_server(root, keystore=keystore, names=settings.names, now=now)
+
     on = Dependencies(
         database=database, keystore=keystore, clock=clock, random_bytes=random_bytes, wake=bell
     )
@@ -166,9 +176,7 @@ def build(
         engine=engine,
         upload_engine=upload_engine,
         trust=trust,
-        server_tls=certificates.issue_server(
-            roots[KeyPurpose.server_ca], keystore=keystore, names=settings.names, now=clock.now()
-        ),
+        server_identity=ServerIdentity(issue_server, clock.now()),
         node_root=roots[KeyPurpose.node_ca].public_bytes(Encoding.PEM),
         admin=AdminServices.build(
             on, check=UploadCheck(upload_engine, EngineSettings()), trust=trust
@@ -213,7 +221,7 @@ def build(
             issuer=issuer,
             ring=ring,
         ),
-        housekeeper=Housekeeper(database, clock),
+        housekeeper=Housekeeper(database, clock, random_bytes),
         sequencer=Sequencer(
             database=database, keystore=keystore, clock=clock, trust_domain=settings.trust_domain
         ),

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import signal
-import ssl
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-import grpc
 import grpc.aio
 import structlog
 import uvicorn
 
 from sealward.controlplane import bootstrap
-from sealward.controlplane.adapters.certificates import TlsIdentity
 from sealward.controlplane.api.app import create_app
 from sealward.controlplane.bootstrap import ControlPlane
 from sealward.controlplane.config import Address, Settings
-from sealward.controlplane.domain.errors import DomainError
 from sealward.controlplane.rpc.agent_listener import AgentListener
-from sealward.controlplane.rpc.calls import Desk
+from sealward.controlplane.rpc.calls import Desk, Lane, Refusals
 from sealward.controlplane.rpc.enrollment_listener import EnrollmentListener
 from sealward.controlplane.rpc.parsing import StrictParsing
 from sealward.controlplane.rpc.streams import StreamBells
+from sealward.controlplane.workers import working
 from sealward.protos import agent_pb2_grpc
 
 _GRPC_OPTIONS: Final = (
@@ -41,8 +36,12 @@ _GRPC_OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
 )
 _GRACE_S: Final = 2.0
-_SWEEP_POLL_S: Final = 1.0  # the floor under a lost wake-up, and how a crash's sweeps are resumed
-_HOUSEKEEPING_S: Final = 1.0
+_IDENTITY_CHECK_S: Final = 600.0
+_ENROLLING_THREADS: Final = 2
+_PUSHING_THREADS: Final = 2
+_MOST_ENROLLING: Final = 64  # anonymous requests that may wait; each holds up to 4 MiB
+_MOST_ATTESTING: Final = 1024  # a fleet that renews at once waits here for a few seconds
+_MOST_PUSHING: Final = 100_000  # one for each stream; they hold nothing but their place
 
 _log = structlog.get_logger(__name__)
 
@@ -77,61 +76,43 @@ async def serve(settings: Settings, *, ready: Callable[[ControlPlane, Listening]
     """
     loop = asyncio.get_running_loop()
     bells = StreamBells(loop)
+    refusals = Refusals()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     plane = await asyncio.to_thread(bootstrap.build, settings, ring=bells.ring)
     try:
-        with _workers(plane):
-            async with listeners(plane, bells) as listening:
+        with working(plane, refusals.drain):
+            async with listeners(plane, bells, refusals) as listening:
                 ready(plane, listening)
-                await stop.wait()
+                while not stop.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), _IDENTITY_CHECK_S)
+                    plane.server_identity.renew_if_due(plane.clock.now())
                 _log.info("stopping")
     finally:
         await asyncio.to_thread(plane.close)
 
 
 @contextlib.asynccontextmanager
-async def listeners(plane: ControlPlane, bells: StreamBells) -> AsyncIterator[Listening]:
+async def listeners(
+    plane: ControlPlane, bells: StreamBells, refusals: Refusals
+) -> AsyncIterator[Listening]:
     """Open the three listeners for as long as the context lasts; no worker runs beside them.
 
     Raises:
         OSError: an address cannot be listened on.
     """
     settings = plane.settings
-    with ThreadPoolExecutor(settings.decision_threads, thread_name_prefix="decide") as executor:
-        desk = Desk(
-            clock=plane.clock,
-            random_bytes=secrets.token_bytes,
-            executor=executor,
-            challenges=plane.challenges,
-        )
-        parsing = (StrictParsing(secrets.token_bytes),)
-        enrollment = grpc.aio.server(interceptors=parsing, options=_GRPC_OPTIONS)
-        agent_pb2_grpc.add_EnrollmentServicer_to_server(
-            EnrollmentListener(desk, plane.enrollment), enrollment
-        )
-        agents = grpc.aio.server(interceptors=parsing, options=_GRPC_OPTIONS)
-        agent_pb2_grpc.add_AgentServicer_to_server(
-            AgentListener(
-                desk=desk,
-                attestation=plane.attestation,
-                wipes=plane.wipes,
-                database=plane.database,
-                bells=bells,
-                jitter=lambda: secrets.randbelow(1 << 32) / (1 << 32),
-            ),
-            agents,
-        )
-        pair = [(plane.server_tls.key, plane.server_tls.chain)]
+    with contextlib.ExitStack() as stack:
+        enrollment = _enrollment_server(plane, stack, refusals)
+        agents = _agent_server(plane, stack, bells, refusals)
         enrollment_port = enrollment.add_secure_port(
-            str(settings.enrollment), grpc.ssl_server_credentials(pair)
+            str(settings.enrollment), plane.server_identity.grpc_credentials()
         )
         agents_port = agents.add_secure_port(
             str(settings.agents),
-            grpc.ssl_server_credentials(
-                pair, root_certificates=plane.node_root, require_client_auth=True
-            ),
+            plane.server_identity.grpc_credentials(client_root=plane.node_root),
         )
         await enrollment.start()
         await agents.start()
@@ -145,6 +126,59 @@ async def listeners(plane: ControlPlane, bells: StreamBells) -> AsyncIterator[Li
         finally:
             serving.server.should_exit = True
             await asyncio.gather(serving.task, enrollment.stop(_GRACE_S), agents.stop(_GRACE_S))
+
+
+def _enrollment_server(
+    plane: ControlPlane, stack: contextlib.ExitStack, refusals: Refusals
+) -> grpc.aio.Server:
+    desk = _desk(plane, refusals, _lane(stack, "enroll", _ENROLLING_THREADS, _MOST_ENROLLING))
+    server = grpc.aio.server(
+        interceptors=(StrictParsing(secrets.token_bytes, refusals.count),),
+        options=_GRPC_OPTIONS,
+        maximum_concurrent_rpcs=2 * _MOST_ENROLLING,
+    )
+    agent_pb2_grpc.add_EnrollmentServicer_to_server(
+        EnrollmentListener(desk, plane.enrollment), server
+    )
+    return server
+
+
+def _agent_server(
+    plane: ControlPlane, stack: contextlib.ExitStack, bells: StreamBells, refusals: Refusals
+) -> grpc.aio.Server:
+    threads = plane.settings.decision_threads
+    desk = _desk(plane, refusals, _lane(stack, "attest", threads, _MOST_ATTESTING))
+    server = grpc.aio.server(
+        interceptors=(StrictParsing(secrets.token_bytes, refusals.count),), options=_GRPC_OPTIONS
+    )
+    agent_pb2_grpc.add_AgentServicer_to_server(
+        AgentListener(
+            desk=desk,
+            attestation=plane.attestation,
+            wipes=plane.wipes,
+            database=plane.database,
+            bells=bells,
+            pushes=_lane(stack, "push", _PUSHING_THREADS, _MOST_PUSHING),
+            jitter=lambda: secrets.randbelow(1 << 32) / (1 << 32),
+        ),
+        server,
+    )
+    return server
+
+
+def _lane(stack: contextlib.ExitStack, name: str, threads: int, most: int) -> Lane:
+    executor = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix=name))
+    return Lane(executor, most=most)
+
+
+def _desk(plane: ControlPlane, refusals: Refusals, lane: Lane) -> Desk:
+    return Desk(
+        clock=plane.clock,
+        random_bytes=secrets.token_bytes,
+        lane=lane,
+        challenges=plane.challenges,
+        refusals=refusals,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +200,7 @@ async def _start_rest(plane: ControlPlane) -> tuple[Address, _Serving]:
         limit_concurrency=512,
     )
     config.load()
-    config.ssl = _tls_context(plane.server_tls)
+    config.ssl = plane.server_identity.tls_context()
     server = _Uvicorn(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -176,66 +210,3 @@ async def _start_rest(plane: ControlPlane) -> tuple[Address, _Serving]:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     return Address(address.host, port), _Serving(server, task)
-
-
-def _tls_context(identity: TlsIdentity) -> ssl.SSLContext:
-    """Return a TLS 1.3 context; the key passes through anonymous memory, never a file on disk."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    descriptor = os.memfd_create("tls-identity", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, identity.key + identity.chain)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.ftruncate(descriptor, 0)
-        os.close(descriptor)
-    return context
-
-
-@contextlib.contextmanager
-def _workers(plane: ControlPlane) -> Iterator[None]:
-    """Run sweeps, housekeeping and the log's sequencer in threads of their own."""
-    stop = threading.Event()
-    threads = (
-        threading.Thread(target=_sweep, args=(plane, stop), name="sweeps"),
-        threading.Thread(target=_keep_house, args=(plane, stop), name="housekeeping"),
-        threading.Thread(
-            target=plane.sequencer.run, args=(stop, _log_failure("sequencer")), name="sequencer"
-        ),
-    )
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        plane.bell.event.set()
-        for thread in threads:
-            thread.join()
-
-
-def _sweep(plane: ControlPlane, stop: threading.Event) -> None:
-    failed = _log_failure("sweeper")
-    while not stop.is_set():
-        plane.bell.event.clear()
-        try:
-            plane.sweeper.run()
-        except DomainError as error:
-            failed(error)
-        plane.bell.event.wait(_SWEEP_POLL_S)
-
-
-def _keep_house(plane: ControlPlane, stop: threading.Event) -> None:
-    failed = _log_failure("housekeeping")
-    while not stop.wait(_HOUSEKEEPING_S):
-        try:
-            plane.housekeeper.run()
-        except DomainError as error:
-            failed(error)
-
-
-def _log_failure(worker: str) -> Callable[[DomainError], None]:
-    def log(error: DomainError) -> None:
-        _log.error("background work failed", worker=worker, code=error.code, detail=error.detail)
-
-    return log

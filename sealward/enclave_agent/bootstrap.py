@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from sealward.enclave_agent.attesters.port import Attester
 from sealward.enclave_agent.backoff import Backoff
@@ -35,6 +36,7 @@ from sealward.enclave_agent.transport import Addresses, ControlPlane
 from sealward.protos.trust import TrustConfiguration
 from sealward.telemetry import get_logger
 
+INSTANCE_PAUSE_S: Final = (1.0, 300.0)  # between an instance that was forgotten and the next one
 ATTEST_BACKOFF_S: Final = (1.0, 60.0)  # after a denied attestation: the first wait, and the longest
 DECRYPTION_THREADS: Final = 2
 
@@ -73,18 +75,38 @@ class Agent:
         return ended
 
 
-async def run(begin: Callable[[], Agent], stop: asyncio.Event) -> None:
+async def run(
+    begin: Callable[[str], Agent], stop: asyncio.Event, *, join_token: str, pauses: Backoff
+) -> None:
     """Run one instance after the other, each with keys of its own, until `stop` is set.
 
     Args:
-        begin: builds a new instance.
+        begin: builds a new instance with a join token.
         stop: ends the present one, and the last.
+        join_token: for the first instance. It admits one node, so to a later one it is only in the
+            way: without it the enrollment policy decides.
+        pauses: between instances. Never reset: each leaves a node behind for operators to retire,
+            and a control plane seldom loses its state.
 
     Raises:
         OSError: the inference address cannot be had.
     """
-    while await begin().run(stop) is Ended.SPENT:
-        _log.warning("this instance is unknown to its control plane; beginning a new one")
+    while await begin(join_token).run(stop) is Ended.SPENT:
+        join_token = ""
+        pause_s = pauses.delay()
+        _log.warning(
+            "this instance is unknown to its control plane; beginning a new one",
+            in_s=round(pause_s, 1),
+        )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
+            return
+
+
+def instance_pauses() -> Backoff:
+    """Return the pauses between instances of one process."""
+    first, most = INSTANCE_PAUSE_S
+    return Backoff(first=first, most=most, random_bytes=secrets.token_bytes)
 
 
 def build(
@@ -146,7 +168,7 @@ def build(
     )
     addresses = Addresses(enrollment=settings.enrollment, agent=settings.agent)
     plane = ControlPlane(addresses, server_roots=trust.server_roots, keys=keys)
-    status = StatusSource(parts=parts, catalog=catalog, hardening=hardening, wall_clock=wall_ms)
+    status = StatusSource(parts=parts, catalog=catalog, hardening=hardening)
     return Agent(
         runtime=AgentRuntime(
             plane=plane,
@@ -158,7 +180,6 @@ def build(
                 join_token=join_token,
             ),
             parts=parts,
-            wall_clock=wall_ms,
             delays=delays or Delays(),
             random_bytes=secrets.token_bytes,
         ),
@@ -177,5 +198,4 @@ def _server(listen: Listen, app: AgentApp) -> InferenceServer:
         if listen.certificate is None or listen.key is None
         else TlsFiles(certificate=listen.certificate, key=listen.key)
     )
-    # The server hands any ASGI application to uvicorn; its annotation names the usual one.
-    return InferenceServer(cast("InferenceApp", app), host=listen.host, port=listen.port, tls=tls)
+    return InferenceServer(app, host=listen.host, port=listen.port, tls=tls)

@@ -18,9 +18,10 @@ import httpx
 import sealward
 from sealward import telemetry
 from sealward.enclave_agent import bootstrap, config, hardening, status
+from sealward.enclave_agent import probe as probing
 from sealward.enclave_agent.attesters import registry
 from sealward.enclave_agent.attesters.port import Attester, AttesterUnavailable
-from sealward.enclave_agent.clock import UNKNOWN_SOURCE, clock_source
+from sealward.enclave_agent.clock import clock_source
 from sealward.enclave_agent.config import AgentSettings, ConfigurationError, Listen
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import json
@@ -68,10 +69,12 @@ def run(config_path: Path, *, as_json: bool | None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         await bootstrap.run(
-            lambda: bootstrap.build(
-                settings, trust=trust, attester=attester, join_token=token, hardening=applied
+            lambda join_token: bootstrap.build(
+                settings, trust=trust, attester=attester, join_token=join_token, hardening=applied
             ),
             stop,
+            join_token=token,
+            pauses=bootstrap.instance_pauses(),
         )
 
     try:
@@ -85,21 +88,29 @@ def run(config_path: Path, *, as_json: bool | None) -> None:
     "--config",
     "config_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Probe the attester that these settings name; without it, list what is installed.",
+    help="Probe the attester that these settings name; without it, every installed one.",
 )
-def probe(config_path: Path | None) -> None:
-    """Say what this machine can prove."""
-    source = clock_source()
-    click.echo(f"clock source   {source}{' (not told)' if source == UNKNOWN_SOURCE else ''}")
-    names = registry.installed()
-    click.echo(f"attesters      {', '.join(names) if names else 'none installed'}")
+@click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+def probe(config_path: Path | None, *, as_json: bool) -> None:
+    """Say what this machine can prove, what it cannot, and what to switch on.
+
+    Exit status 1 when the attester of the given settings cannot be used here.
+    """
     if config_path is None:
-        return
-    attester = _attester(_settings(config_path))
-    availability = attester.probe()
-    word = "available" if availability.available else "not available"
-    click.echo(f"{attester.kind:<14} {word}: {availability.why}")
-    if not availability.available:
+        proofs = probing.installed()
+    else:
+        proofs = (probing.of(_attester(_settings(config_path))),)
+    report = probing.report(
+        proofs,
+        clock_source=clock_source(),
+        hardening=hardening.harden(),  # of this process, which ends right after
+        swaps=probing.read_swaps(),
+    )
+    if as_json:
+        click.echo(json.canonical(report.json()).decode())
+    else:
+        click.echo("\n".join(report.lines()))
+    if config_path is not None and not proofs[0].available:
         raise SystemExit(_FAILED)
 
 

@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from sealward.enclave_agent.attesters.port import Attester, AttesterUnavailable
+from sealward.enclave_agent.attesters.port import Attester, AttesterUnavailable, Evidence
 from sealward.enclave_agent.identity import InstanceKeys
 from sealward.enclave_agent.messages import Challenge
+from sealward.enclave_agent.own_thread import OwnThread
 from sealward.protos.trust import TrustConfiguration
 from sealward.sealing import hpke
 from sealward.verifier.rats import binding
@@ -49,6 +50,7 @@ class EvidenceMaker:
     trust: TrustConfiguration
     keys: InstanceKeys
     attester: Attester
+    _thread: OwnThread[Evidence] = field(default_factory=OwnThread, init=False, repr=False)
 
     async def make(
         self,
@@ -59,7 +61,7 @@ class EvidenceMaker:
         statement: AgentStatement,
         ratchet: Ratchet | None,
     ) -> BoundEvidence:
-        """Collect fresh evidence, on a thread: hardware takes its time.
+        """Collect fresh evidence, on a thread of its own: hardware takes its time.
 
         Raises:
             AttesterUnavailable: no evidence can be had here, or not while the challenge lives.
@@ -78,7 +80,8 @@ class EvidenceMaker:
         ).encode()
         try:
             async with asyncio.timeout(COLLECT_S):
-                collected = await asyncio.to_thread(self.attester.collect, binding.digest(encoded))
+                digest = binding.digest(encoded)
+                collected = await self._thread.run(lambda: self.attester.collect(digest))
         except TimeoutError:
             raise AttesterUnavailable(f"The attester gave no evidence in {COLLECT_S} s.") from None
         return BoundEvidence(

@@ -2,14 +2,16 @@
 
 The order, for an answer and for a revocation alike:
 
-1. the terms are verified (rule 1) and accepted by the lease book (rules 2 to 4, 6): from this
+1. the terms are verified (rule 1) and accepted by the lease book (rules 2 to 4, 6, 7): from this
    instant the gate refuses what ended;
 2. keys that came along are opened and kept (rule 5), the ratchet moves;
-3. what no live lease covers is stopped and wiped, all models at once;
-4. a signed statement says so.
+3. content keys that no lease covers any more are wiped;
+4. their models are stopped and wiped, all at once;
+5. a signed statement says so.
 
-Steps 1 and 2 happen without a suspension, so no other task sees half of them. Steps 3 and 4 run as
-a task of their own: a connection that breaks does not interrupt a wipe.
+Steps 1 to 3 happen without a suspension, so no other task sees half of them, and each statement
+names exactly what its own cause took away. Steps 4 and 5 run as a task of their own: a connection
+that breaks does not interrupt a wipe.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from sealward.enclave_agent.leases import (
     TermsRefused,
 )
 from sealward.enclave_agent.messages import AttestAnswer
-from sealward.enclave_agent.models import ModelKeeper
+from sealward.enclave_agent.models import ModelKeeper, Wiped
 from sealward.enclave_agent.statements import StatementDesk
 from sealward.protos import terms
 from sealward.protos.terms import ModelTerms, VerifiedTerms
@@ -74,12 +76,25 @@ class Holdings:
         return self._ratchet
 
     def held_leases(self) -> tuple[bytes, ...]:
-        """Return ids of live leases whose keys are here; others are asked for again."""
+        """Return ids of leases that are live now and whose keys are here.
+
+        To the control plane the others have ended: it grants new leases in their place.
+        """
         return tuple(
             lease.lease_id
             for lease in self._book.live(self._clock())
-            if not self._keeper.missing(lease.models)
+            if not self._keeper.missing(self._runnable(lease))
         )
+
+    def lacks(self, outcome: Outcome) -> bool:
+        """Say whether something that these terms grant is not to be had here.
+
+        A lease was refused alone, or a content key did not come or open: only another attestation
+        can mend that.
+        """
+        here = self.held_leases()
+        granted = (lease.lease_id for lease in outcome.held)
+        return bool(outcome.refused) or any(lease not in here for lease in granted)
 
     def open_models(self) -> tuple[bytes, ...]:
         """Return the header digests of the models that run."""
@@ -93,8 +108,9 @@ class Holdings:
         """
         if self._stopped:
             raise TermsRefused(TermsCode.STALE, "the agent is stopping")
-        now_ns = self._clock()
         verified = self._verify(answer.signed_terms)
+        self.expire()  # what ended by itself is not what these terms end
+        now_ns = self._clock()
         outcome = self._book.accept_grant(
             verified, nonce=sent.challenge.nonce, sent_ns=sent_ns, now_ns=now_ns
         )
@@ -112,8 +128,10 @@ class Holdings:
         Raises:
             TermsRefused: the terms were dropped; nothing changed.
         """
+        verified = self._verify(signed_terms)
+        self.expire()  # as above
         now_ns = self._clock()
-        outcome = self._book.accept_revocation(self._verify(signed_terms), now_ns=now_ns)
+        outcome = self._book.accept_revocation(verified, now_ns=now_ns)
         self._settle(WipeCause.REVOKED, outcome.ended, sequence=outcome.sequence, since_ns=now_ns)
         self._report(outcome)
         return outcome
@@ -143,10 +161,12 @@ class Holdings:
         while self._settling:
             await asyncio.wait(tuple(self._settling))
 
-    def leased_models(self) -> tuple[ModelTerms, ...]:
-        """Return the models that live leases cover and no terms have outdated."""
-        leased = (model for lease in self._book.live(self._clock()) for model in lease.models)
-        return tuple(model for model in leased if self._book.may_run(model))
+    def _covered(self) -> tuple[ModelTerms, ...]:
+        """Return the models that leases cover and no terms have outdated."""
+        return tuple(model for lease in self._book.held() for model in self._runnable(lease))
+
+    def _runnable(self, lease: HeldLease) -> tuple[ModelTerms, ...]:
+        return tuple(model for model in lease.models if self._book.may_run(lease.workload, model))
 
     def _verify(self, signed_terms: bytes) -> VerifiedTerms:
         try:
@@ -192,24 +212,29 @@ class Holdings:
         since_ns: int,
     ) -> None:
         self._gate.note_ended(ended, cause)
-        self._spawn(self._wipe(cause, ended, sequence=sequence, since_ns=since_ns))
+        # A renewal can drop one model of a lease that goes on: the statement then names the
+        # leases that are still held here, as a statement names at least one.
+        leases = tuple(lease.lease_id for lease in ended or self._book.held())
+        wiping = self._keeper.keep_only(self._covered(), f"lease ended: {cause}")
+        self._spawn(
+            self._wipe(
+                cause, leases, wiping, stated=bool(ended), sequence=sequence, since_ns=since_ns
+            )
+        )
+        self._spawn(self._keeper.open_kept())
 
     async def _wipe(
         self,
         cause: WipeCause,
-        ended: tuple[HeldLease, ...],
+        leases: tuple[bytes, ...],
+        wiping: Coroutine[Any, Any, Wiped],
         *,
+        stated: bool,
         sequence: int | None,
         since_ns: int,
     ) -> None:
-        wiped = await self._keeper.keep_only(self.leased_models(), f"lease ended: {cause}")
-        await self._keeper.open_kept()
-        # A renewal can drop one model of a lease that goes on: the statement then names the
-        # leases that still run here, as a statement names at least one.
-        leases = tuple(lease.lease_id for lease in ended) or tuple(
-            lease.lease_id for lease in self._book.live(self._clock())
-        )
-        if not leases or not (ended or wiped.items):
+        wiped = await wiping
+        if not leases or not (stated or wiped.items):
             return
         self._desk.state(cause, leases, wiped, sequence=sequence, since_ns=since_ns)
         _log.warning(

@@ -7,15 +7,18 @@ Rules (docs/specs/signed-terms.md, "Rules for the agent"; security-requirements 
 3. a grant answers the nonce that is in flight;
 4. a horizon is `sent + ttl` on the boot-time clock, moved by a later grant and by nothing else;
 5. content keys are the business of `grants.py`, which asks this book which ids are leased;
-6. unknown obligations are refused.
+6. unknown obligations are refused;
+7. a grant names every lease that is active: after it, exactly the leases are held that it granted
+   or renewed and that could be obeyed. So an end that a later grant overtook is not lost.
 
 And what keeps time from being turned back: the latest boot-time instant and the latest *signed*
 time ever seen are lower bounds. Passing the horizon by either ends a lease, for good: an ended id
 is never held again, whatever is signed later.
 
 Terms that break rules 2 and 3 are dropped whole. Within accepted terms an *end* is always obeyed,
-and a single grant or renewal that cannot be obeyed is refused alone: one workload with an
-obligation that this agent does not know must not take the node's other leases, or hide an end.
+and a single grant or renewal that cannot be obeyed is refused alone, and ends that lease: one
+workload with an obligation that this agent does not know must not take the node's other leases, or
+hide an end, and must not go on without the obligation either.
 """
 
 from __future__ import annotations
@@ -112,7 +115,8 @@ class Outcome:
 
     Attributes:
         sequence: of the terms.
-        ended: leases that were held and are not any more.
+        ended: leases that were held and are not any more: said to have ended, or, in a grant, not
+            granted or renewed.
         held: leases that these terms granted or renewed.
         refused: see `LeaseRefusal`.
     """
@@ -129,7 +133,7 @@ class LeaseBook:
     def __init__(self) -> None:
         self._held: dict[bytes, HeldLease] = {}
         self._ended: set[bytes] = set()  # 16 bytes for each lease of one process's life
-        self._floors: dict[str, int] = {}
+        self._floors: dict[tuple[str, str], int] = {}  # by workload and model name
         self._highest_sequence = 0
         self._client_token_keys: tuple[bytes, ...] = ()
         self._reached_ns = 0
@@ -165,7 +169,25 @@ class LeaseBook:
             )
         self._enter(terms, now_ns)
         self._client_token_keys = terms.client_token_keys
-        return self._apply(terms, sent_ns)
+        ended = self._end_said(terms)
+        held, refused = [], []
+        for said in terms.leases:
+            if said.state is LeaseTermsState.ENDED:
+                continue
+            lease = _held(said, sent_ns)
+            code = self._objection(said, lease)
+            if code is None:
+                self._hold(lease)
+                held.append(lease)
+            else:
+                refused.append(LeaseRefusal(said.lease_id, said.workload, code))
+        unnamed = self._end_all_but({lease.lease_id for lease in held})
+        return Outcome(
+            sequence=terms.sequence,
+            ended=(*ended, *unnamed),
+            held=tuple(held),
+            refused=tuple(refused),
+        )
 
     def accept_revocation(self, verified: VerifiedTerms, *, now_ns: int) -> Outcome:
         """Apply terms that the control plane pushed. They can only take away.
@@ -177,7 +199,13 @@ class LeaseBook:
         if terms.kind is not TermsKind.REVOCATION:
             raise TermsRefused(TermsCode.FOREIGN_CHALLENGE, "a grant was pushed, unasked")
         self._enter(terms, now_ns)
-        return self._apply(terms, None)
+        refused = tuple(
+            LeaseRefusal(said.lease_id, said.workload, LeaseCode.NOT_A_GRANT)
+            for said in terms.leases
+            if said.state is not LeaseTermsState.ENDED
+        )
+        ended = self._end_said(terms)
+        return Outcome(sequence=terms.sequence, ended=ended, held=(), refused=refused)
 
     def expire(self, now_ns: int) -> tuple[HeldLease, ...]:
         """End every lease that has reached its horizon by either clock; return them."""
@@ -197,19 +225,19 @@ class LeaseBook:
         self._reach(now_ns)
         return tuple(lease for lease in self._held.values() if not self._over(lease))
 
-    def is_live(self, lease_id: bytes, now_ns: int) -> bool:
-        """Say whether this lease may be used at `now_ns`."""
+    def live_lease(self, lease_id: bytes, now_ns: int) -> HeldLease | None:
+        """Return this lease if it may be used at `now_ns`."""
         self._reach(now_ns)
         lease = self._held.get(lease_id)
-        return lease is not None and not self._over(lease)
+        return None if lease is None or self._over(lease) else lease
 
-    def holds(self, model: str) -> bool:
-        """Say whether a lease on a model of this name is held, live or past its horizon."""
-        return any(leased.name == model for lease in self._held.values() for leased in lease.models)
+    def held(self) -> tuple[HeldLease, ...]:
+        """Return every lease that has not been ended yet, live or past its horizon."""
+        return tuple(self._held.values())
 
-    def may_run(self, model: ModelTerms) -> bool:
-        """Say whether no later terms forbade so low a version of this model."""
-        return model.version >= self._floors.get(model.name, 0)
+    def may_run(self, workload: str, model: ModelTerms) -> bool:
+        """Say whether no later terms forbade so low a version of this workload's model."""
+        return model.version >= self._floors.get((workload, model.name), 0)
 
     def next_horizon_ns(self) -> int | None:
         """Return the earliest horizon of a held lease, boot-time nanoseconds."""
@@ -236,47 +264,44 @@ class LeaseBook:
         self.observe_signed_time(terms.issued_ms)
         self._reach(now_ns)
 
-    def _apply(self, terms: Terms, sent_ns: int | None) -> Outcome:
-        ended, held, refused = [], [], []
-        for said in terms.leases:
-            before = self._held.get(said.lease_id)
-            if said.state is LeaseTermsState.ENDED:
-                self._ended.add(said.lease_id)
-                if before is not None:
-                    ended.append(self._end(before))
-                continue
-            code = LeaseCode.NOT_A_GRANT if sent_ns is None else self._objection(said, before)
-            if code is not None or sent_ns is None:
-                code = LeaseCode.NOT_A_GRANT if code is None else code
-                refused.append(LeaseRefusal(said.lease_id, said.workload, code))
-                continue
-            lease = _held(said, sent_ns)
-            if self._over(lease):  # the answer took longer than the lease lasts
-                refused.append(LeaseRefusal(said.lease_id, said.workload, LeaseCode.HORIZON_PASSED))
-                self._ended.add(said.lease_id)
-                if before is not None:
-                    ended.append(self._end(before))
-                continue
-            self._hold(lease)
-            held.append(lease)
-        return Outcome(
-            sequence=terms.sequence, ended=tuple(ended), held=tuple(held), refused=tuple(refused)
+    def _end_said(self, terms: Terms) -> tuple[HeldLease, ...]:
+        """End what the terms say has ended; return what was held of it."""
+        said = {lease.lease_id for lease in terms.leases if lease.state is LeaseTermsState.ENDED}
+        self._ended |= said
+        return tuple(
+            self._end(lease) for lease in tuple(self._held.values()) if lease.lease_id in said
         )
 
-    def _objection(self, said: LeaseTerms, before: HeldLease | None) -> LeaseCode | None:
+    def _end_all_but(self, named: set[bytes]) -> tuple[HeldLease, ...]:
+        """End what an accepted grant did not name, or named in a way that cannot be obeyed.
+
+        What is past its horizon is left to `expire`, which says so.
+        """
+        return tuple(
+            self._end(lease)
+            for lease in tuple(self._held.values())
+            if lease.lease_id not in named and not self._over(lease)
+        )
+
+    def _objection(self, said: LeaseTerms, lease: HeldLease) -> LeaseCode | None:
         """Return why a grant or renewal cannot be obeyed, or None."""
+        before = self._held.get(said.lease_id)
         if said.lease_id in self._ended or (before is not None and self._over(before)):
             return LeaseCode.LEASE_ENDED
         if not all(_known(name, value) for name, value in said.obligations.items()):
             return LeaseCode.UNKNOWN_OBLIGATION
         if said.state is LeaseTermsState.RENEWED and before is None:
             return LeaseCode.LEASE_NOT_HELD  # its keys never reached this process
+        if self._over(lease):  # the answer took longer than the lease lasts
+            self._ended.add(said.lease_id)
+            return LeaseCode.HORIZON_PASSED
         return None
 
     def _hold(self, lease: HeldLease) -> None:
         self._held[lease.lease_id] = lease
         for model in lease.models:
-            self._floors[model.name] = max(self._floors.get(model.name, 0), model.min_version)
+            key = lease.workload, model.name
+            self._floors[key] = max(self._floors.get(key, 0), model.min_version)
 
     def _end(self, lease: HeldLease) -> HeldLease:
         del self._held[lease.lease_id]

@@ -75,12 +75,14 @@ class EnrollAnswer:
         chain: DER certificates, leaf first; empty unless admitted.
         denial: why not; None when admitted.
         retry_after_s: what the control plane asks for, seconds; 0 when it does not.
+        sent_ns: boot-time instant read before the request left.
     """
 
     admission: Admission
     chain: tuple[bytes, ...]
     denial: Denial | None
     retry_after_s: float
+    sent_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +127,10 @@ def read_challenge(message: agent_pb2.Challenge, *, now_ns: int) -> Challenge:
     )
 
 
-def read_enrollment(message: agent_pb2.EnrollResponse, *, node: bytes) -> EnrollAnswer:
-    """Read the answer to an enrolment of the instance `node`.
+def read_enrollment(
+    message: agent_pb2.EnrollResponse, *, node: bytes, sent_ns: int
+) -> EnrollAnswer:
+    """Read the answer to an enrolment of the instance `node` that left after `sent_ns`.
 
     Raises:
         ProtocolViolation: not the contract's answer, or about somebody else.
@@ -149,6 +153,7 @@ def read_enrollment(message: agent_pb2.EnrollResponse, *, node: bytes) -> Enroll
         chain=chain,
         denial=_denial(message.denial) if message.HasField("denial") else None,
         retry_after_s=_delay(message.retry_after_ms),
+        sent_ns=sent_ns,
     )
 
 

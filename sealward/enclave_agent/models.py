@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sealward.enclave_agent.backoff import Backoff
 from sealward.enclave_agent.clock import NS_PER_S, BootClock
@@ -132,28 +132,27 @@ class ModelKeeper:
             if kept.running is not None:
                 if kept.running.unavailable_because is None:
                     continue
-                ended, kept.running = kept.running, None
-                self._retry_later(kept)
-                await ended.revoke("its worker ended by itself")
+                self._retry_later(kept)  # before the wait: another call passes this one by
+                await kept.running.revoke("its worker ended by itself")
+                if self._kept.get(key_id) is kept:  # else who took it back states its wipe
+                    kept.running = None
                 continue
-            self._catalog.put(Entry(kept.model.name, kept.model.version))
+            self._show(kept.model)
             kept.opening = asyncio.create_task(self._host.open(kept.model, kept.key))
             kept.opening.add_done_callback(functools.partial(self._opened, kept))
 
-    async def keep_only(self, leased: Iterable[ModelTerms], reason: str) -> Wiped:
+    def keep_only(self, leased: Iterable[ModelTerms], reason: str) -> Coroutine[Any, Any, Wiped]:
         """Take back every model, and wipe every key, that `leased` does not cover.
 
-        All models stop before the first is waited for.
+        What is taken back is decided, and its keys are wiped, when this is called; awaiting what
+        it returns stops and wipes the models, all of them before the first is waited for.
         """
         covered = {model.content_key_id for model in leased}
         gone = [self._kept.pop(key_id) for key_id in tuple(self._kept) if key_id not in covered]
         for kept in gone:
             wipe(kept.key)
-            self._catalog.put(Entry(kept.model.name, kept.model.version, problem=reason))
-        done = await asyncio.gather(*(_take_back(kept, reason) for kept in gone))
-        items = tuple(item for item, _ in done)
-        unknown = dict.fromkeys(sentence for _, unknown in done for sentence in unknown)
-        return Wiped(items=items, unknown=tuple(unknown))
+            self._show(kept.model, problem=reason)
+        return _take_all_back(gone, reason)
 
     def _opened(self, kept: _Kept, task: asyncio.Task[OpenModel]) -> None:
         kept.opening = None
@@ -167,18 +166,51 @@ class ModelKeeper:
         name, version = kept.model.name, kept.model.version
         if kept.running is not None:
             kept.retries.reset()
-            self._catalog.put(Entry(name, version, kept.running))
+            self._show(kept.model)
             _log.info("model opened", model=name, version=version)
             return
         self._retry_later(kept)
         # Only ModelUnusable is meant for clients; anything else is ours, and is told to operators.
         known = isinstance(error, ModelUnusable)
         problem = str(error) if known else "it could not be opened; see the agent's log"
-        self._catalog.put(Entry(name, version, problem=problem))
+        self._show(kept.model, problem=problem)
         _log.error("model not opened", model=name, version=version, error=f"{error}")
+
+    def _show(self, model: ModelTerms, problem: str = "") -> None:
+        """Show what has become of a model: it runs, it loads, or it has a problem.
+
+        Names belong to workloads and the catalog does not know them: another workload's model of
+        the same name and version that runs stays shown. Which caller reaches it the gate decides.
+        """
+        same = (
+            kept.running
+            for kept in self._kept.values()
+            if (kept.model.name, kept.model.version) == (model.name, model.version)
+        )
+        running = next((one for one in same if one and one.unavailable_because is None), None)
+        entry = Entry(model.name, model.version, running, "" if running else problem)
+        self._catalog.put(entry)
 
     def _retry_later(self, kept: _Kept) -> None:
         kept.try_at_ns = self._clock() + int(kept.retries.delay() * NS_PER_S)
+
+
+async def _take_all_back(gone: list[_Kept], reason: str) -> Wiped:
+    done = await asyncio.gather(
+        *(_take_back(kept, reason) for kept in gone), return_exceptions=True
+    )
+    items: list[WipedItem] = []
+    unknown: dict[str, None] = {}
+    for kept, one in zip(gone, done, strict=True):
+        if isinstance(one, BaseException):  # what is known of the others must still be stated
+            _log.critical("a wipe failed", model=kept.model.name, error=repr(one))
+            items.append(_item(kept.model, None, exit_status=STILL_ENDING))
+            sentence = f"whether {kept.model.name} {kept.model.version} was wiped: it failed"
+            unknown[sentence[:_MAX_SENTENCE]] = None
+            continue
+        items.append(one[0])
+        unknown |= dict.fromkeys(one[1])
+    return Wiped(items=tuple(items), unknown=tuple(unknown))
 
 
 async def _take_back(kept: _Kept, reason: str) -> tuple[WipedItem, tuple[str, ...]]:
@@ -196,14 +228,14 @@ async def _take_back(kept: _Kept, reason: str) -> tuple[WipedItem, tuple[str, ..
     return _item(kept.model, report), tuple(s[:_MAX_SENTENCE] for s in report.cannot_be_known)
 
 
-def _item(model: ModelTerms, report: WipeReport | None) -> WipedItem:
+def _item(model: ModelTerms, report: WipeReport | None, *, exit_status: int = 0) -> WipedItem:
     if report is None:
         return WipedItem(
             content_key_id=model.content_key_id,
             model=model.name,
             version=model.version,
             worker_pid=NO_WORKER,
-            exit_status=0,
+            exit_status=exit_status,
             weight_bytes=0,
         )
     return WipedItem(

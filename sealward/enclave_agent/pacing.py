@@ -19,10 +19,11 @@ class Pacing:
         self._book: Final = book
         self._backoff: Final = backoff
         self._not_before_ns = 0
+        self._unsettled = False
 
     def ask_at_ns(self) -> int:
         """Return the boot-time instant at which to ask: at once when no lease is held."""
-        due = self._book.renewal_due_ns(ASK_SHARE)
+        due = None if self._unsettled else self._book.renewal_due_ns(ASK_SHARE)
         return max(0 if due is None else due, self._not_before_ns)
 
     def asked(self, now_ns: int) -> None:
@@ -30,9 +31,10 @@ class Pacing:
         self._not_before_ns = max(self._not_before_ns, now_ns + ANSWER_NS)
 
     def granted(self) -> None:
-        """An attestation was answered with leases."""
+        """An attestation was answered with leases, and all of them are held."""
         self._backoff.reset()
         self._not_before_ns = 0
+        self._unsettled = False
 
     def failed(self, now_ns: int, *, again_s: float = 0.0) -> None:
         """An attestation was denied, or came to nothing: wait, longer each time.
@@ -43,3 +45,11 @@ class Pacing:
         """
         delay = self._backoff.delay(at_least=again_s)
         self._not_before_ns = now_ns + int(delay * NS_PER_S)
+
+    def unsettled(self, now_ns: int) -> None:
+        """An answer was lost, dropped, or could not be obeyed in full: ask again soon.
+
+        However long the leases are that are held: the control plane may believe in others.
+        """
+        self.failed(now_ns)
+        self._unsettled = True

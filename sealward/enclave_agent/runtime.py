@@ -2,6 +2,10 @@
 
 Whatever goes wrong with the control plane, leases that are live are served until their horizon and
 not longer; whatever comes back, the agent recovers by itself. In doubt it refuses.
+
+Nothing here is tried again without a pause, and what fails again and again is tried ever more
+rarely. Only after a session that lasted `SETTLED_S` do the pauses begin anew: an answer alone is no
+sign that anything works.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Final
 from sealward.enclave_agent.attesters.port import AttesterUnavailable
 from sealward.enclave_agent.backoff import Backoff
 from sealward.enclave_agent.certificate import NodeCertificate, read_certificate
-from sealward.enclave_agent.clock import NS_PER_S, WallClock
+from sealward.enclave_agent.clock import NS_PER_S
 from sealward.enclave_agent.enrollment import Enroller
 from sealward.enclave_agent.lifecycle import AgentEvent
 from sealward.enclave_agent.messages import Admission, Denial, EnrollAnswer, ProtocolViolation
@@ -27,6 +31,7 @@ WATCHDOG_S: Final = 0.05  # how late a horizon is wiped at most; the gate is not
 LOOK_S: Final = 0.01
 REOPEN_S: Final = 0.25
 FAREWELL_S: Final = 2.0  # for the control plane to record what was wiped at shutdown
+SETTLED_S: Final = 5.0  # a session that lasted so long was none of a series of failures
 SUSPECT_AFTER: Final = 3  # sessions that ended unheard: perhaps the certificate is the reason
 
 _log = get_logger(__name__)
@@ -38,11 +43,13 @@ class Delays:
 
     Attributes:
         connect: the control plane cannot be reached. Short: leases run out meanwhile.
+        admit: it can, and what it says makes this node enrol once more.
         pend: admission awaits an operator.
         reject: admission was refused; asking again is for the case that this is undone.
     """
 
     connect: tuple[float, float] = (0.25, 3.0)
+    admit: tuple[float, float] = (0.25, 60.0)
     pend: tuple[float, float] = (2.0, 60.0)
     reject: tuple[float, float] = (30.0, 600.0)
 
@@ -64,7 +71,6 @@ class AgentRuntime:
         plane: ControlPlane,
         enroller: Enroller,
         parts: SessionParts,
-        wall_clock: WallClock,
         delays: Delays,
         random_bytes: Callable[[int], bytes],
     ) -> None:
@@ -74,8 +80,8 @@ class AgentRuntime:
         self._plane: Final = plane
         self._enroller: Final = enroller
         self._parts: Final = parts
-        self._wall_clock: Final = wall_clock
         self._connect: Final = backoff(delays.connect)
+        self._admit: Final = backoff(delays.admit)
         self._pend: Final = backoff(delays.pend)
         self._reject: Final = backoff(delays.reject)
         self._suspect = False  # that the certificate is why nobody answers
@@ -129,9 +135,9 @@ class AgentRuntime:
 
     def _usable_certificate(self) -> NodeCertificate | None:
         certificate = self._parts.standing.certificate
-        if certificate is None or certificate.not_after_ms <= self._wall_clock():
+        if certificate is None or self._suspect:
             return None
-        return None if self._suspect else certificate
+        return certificate if self._parts.clock() < certificate.ends_ns else None
 
     # --- enrolment -------------------------------------------------------------------------------
 
@@ -162,13 +168,16 @@ class AgentRuntime:
             denial = answer.denial or Denial(code=f"enrollment_{event}", correlation_id="")
             return self._rejected(denial, event, at_least=answer.retry_after_s)
         standing.certificate = read_certificate(
-            answer.chain, tls_spki=self._parts.maker.keys.tls_spki
+            answer.chain, tls_spki=self._parts.maker.keys.tls_spki, sent_ns=answer.sent_ns
         )
         standing.last_denial = None
         standing.feed(AgentEvent.ADMIT)
         self._suspect = False
         for backoff in (self._pend, self._reject):
             backoff.reset()
+        if self._usable_certificate() is None:
+            _log.error("the certificate is over before it can be used; see the control plane's log")
+            return self._admit.delay()
         return 0.0
 
     def _rejected(self, denial: Denial, event: AgentEvent, *, at_least: float) -> float:
@@ -191,33 +200,42 @@ class AgentRuntime:
     async def _serve(self, certificate: NodeCertificate) -> float:
         """Hold one session; return the seconds to wait before the next one."""
         standing = self._parts.standing
+        began_ns = self._parts.clock()
         async with self._plane.agent(certificate) as client:
             session = Session(client, self._parts)
             try:
                 standing.certificate = await session.run()
             except EnrollAgain:
                 standing.certificate = None
+                self._lasted(began_ns)
+                return self._admit.delay()
             except Refused as refused:
                 _log.warning("refused", code=refused.code, quote=refused.correlation_id)
                 standing.certificate = None
                 # Terms for this instance would begin at a sequence that is behind us, and would be
                 # dropped for ever: a control plane that lost its state gets a new instance.
                 self._forgotten = refused.code in UNKNOWN and self._parts.book.highest_sequence > 0
+                self._lasted(began_ns)
+                return self._admit.delay()
             except CallFailed as error:
                 _log.warning("control plane lost", why=str(error))
                 standing.lost()
-                self._heard(session)
-                self._unheard += 1
+                self._unheard = 1 if session.heard else self._unheard + 1
                 self._suspect = self._unheard % SUSPECT_AFTER == 0
             else:
-                self._heard(session)
-                return 0.0
+                self._unheard = 0
+                if self._lasted(began_ns):  # the ordinary change of certificates
+                    return 0.0
+        self._lasted(began_ns)
         return self._connect.delay()
 
-    def _heard(self, session: Session) -> None:
-        if session.heard:
-            self._unheard = 0
+    def _lasted(self, began_ns: int) -> bool:
+        """Say whether a session was no mere failure; if so, the pauses begin anew."""
+        lasted = self._parts.clock() - began_ns >= SETTLED_S * NS_PER_S
+        if lasted:
             self._connect.reset()
+            self._admit.reset()
+        return lasted
 
     # --- what ends by itself ---------------------------------------------------------------------
 

@@ -92,8 +92,11 @@ class Session:
         self._parts: Final = parts
         self._challenge: Challenge | None = None
         self._challenged: Final = asyncio.Event()
-        self._in_flight: asyncio.Task[tuple[bytes, ...]] | None = None
+        self._attesting = False
+        self._in_flight: asyncio.Task[NodeCertificate | None] | None = None
         self._writing: Final = asyncio.Lock()
+        self._accepted = False
+        self._told: dict[bytes, None] = {}  # statements, on this stream; the next is told again
 
     async def run(self) -> NodeCertificate:
         """Serve the connection until a fresh certificate asks for another one, and return that.
@@ -113,6 +116,9 @@ class Session:
         except Unreachable:
             await self._finish()
             raise
+        except Refused:
+            self._note_refused_statement()
+            raise
         finally:
             if self._in_flight is not None:
                 self._in_flight.cancel()
@@ -131,7 +137,9 @@ class Session:
         if self._in_flight is not None:
             with contextlib.suppress(CallFailed, TimeoutError):
                 async with asyncio.timeout(FINISH_S):
-                    await self._in_flight
+                    certificate = await self._in_flight
+                if certificate is not None:
+                    self._parts.standing.certificate = certificate
 
     def _hello(self) -> agent_pb2.Hello:
         return agent_pb2.Hello(
@@ -150,6 +158,7 @@ class Session:
     async def _read(self, stream: Stream) -> NoReturn:
         with translated():
             await stream.wait_for_connection()  # the control plane accepted the certificate
+            self._accepted = True
             self._parts.standing.reached()
             while True:
                 message = await stream.read()
@@ -184,21 +193,30 @@ class Session:
             parts.pacing.failed(parts.clock())  # whoever was revoked need not ask at once
 
     async def _tell(self, stream: Stream) -> NoReturn:
-        told: set[bytes] = set()  # on this stream; the next one is told again
         while True:
             for statement in self._parts.desk.waiting():
-                if statement not in told:
-                    told.add(statement)
+                if statement not in self._told:
+                    self._told[statement] = None
                     wiped = agent_pb2.WipeStatement(statement=statement)
                     await self._say(stream, agent_pb2.AgentMessage(wiped=wiped))
             await self._parts.desk.changed()
+
+    def _note_refused_statement(self) -> None:
+        """Tell the desk which statement may be why an accepted stream was refused: the oldest.
+
+        They are recorded in the order in which they are told.
+        """
+        waiting = self._parts.desk.waiting()
+        suspect = next((statement for statement in self._told if statement in waiting), None)
+        if self._accepted and suspect is not None:
+            self._parts.desk.refused(suspect)
 
     async def _ask(self, stream: Stream) -> NoReturn:
         parts = self._parts
         while True:
             now_ns = parts.clock()
             left_s = (parts.pacing.ask_at_ns() - now_ns) / NS_PER_S
-            if left_s > 0 or self._challenge is not None or self._in_flight is not None:
+            if left_s > 0 or self._challenge is not None or self._attesting:
                 await asyncio.sleep(min(max(left_s, 0.01), LOOK_S))
                 continue
             parts.pacing.asked(now_ns)
@@ -212,8 +230,12 @@ class Session:
             challenge, self._challenge = self._challenge, None
             if challenge is None or self._parts.clock() >= challenge.expires_ns:
                 continue
-            with correlated(new_correlation_id()):
-                certificate = await self._attest(challenge)
+            self._attesting = True  # evidence included: it may take long, and needs no other
+            try:
+                with correlated(new_correlation_id()):
+                    certificate = await self._attest(challenge)
+            finally:
+                self._attesting = False
             if certificate is not None:
                 return certificate
 
@@ -229,42 +251,47 @@ class Session:
         # A task of its own: when the stream breaks, an answer that is on its way is still used.
         self._in_flight = asyncio.create_task(self._exchange(bound))
         try:
-            chain = await asyncio.shield(self._in_flight)
+            return await asyncio.shield(self._in_flight)
         finally:
             if self._in_flight.done():  # else it is `_finish` that waits for it
                 self._in_flight = None
-        if not chain:
-            return None
-        with translated():
-            return read_certificate(chain, tls_spki=parts.maker.keys.tls_spki)
 
-    async def _exchange(self, bound: BoundEvidence) -> tuple[bytes, ...]:
-        """Send evidence and use the answer; return the certificate chain it carried."""
+    async def _exchange(self, bound: BoundEvidence) -> NodeCertificate | None:
+        """Send evidence and use the answer; return a fresh certificate if it carried one."""
         parts = self._parts
         sent_ns = parts.clock()  # rule 4: read before the request leaves
         try:
             answer = await self._client.attest(self._request(bound))
         except Refused as refused:
             self._denied(refused)
-            return ()
+            return None
         except Unreachable:
-            parts.pacing.failed(parts.clock())
+            parts.pacing.unsettled(parts.clock())  # it may have granted what is not known here
             raise
         self.heard = True
-        if not answer.signed_terms:  # nothing is granted or held, so nothing is signed or wrapped
-            self._answered(answer)
-            return answer.chain
-        try:
-            parts.holdings.take_answer(answer, bound, sent_ns=sent_ns)
-        except TermsRefused as refused_terms:
-            _log.warning("terms dropped", code=refused_terms.code, why=str(refused_terms))
-            parts.pacing.failed(parts.clock())
-            parts.standing.drained(live=bool(parts.book.live(parts.clock())))
-            return answer.chain
-        self._answered(answer)
-        return answer.chain
+        self._take_answer(answer, bound, sent_ns)
+        if not answer.chain:
+            return None
+        with translated():
+            return read_certificate(
+                answer.chain, tls_spki=parts.maker.keys.tls_spki, sent_ns=sent_ns
+            )
 
-    def _answered(self, answer: AttestAnswer) -> None:
+    def _take_answer(self, answer: AttestAnswer, bound: BoundEvidence, sent_ns: int) -> None:
+        parts = self._parts
+        lacks = False
+        if answer.signed_terms:  # else nothing is granted or held: nothing is signed or wrapped
+            try:
+                outcome = parts.holdings.take_answer(answer, bound, sent_ns=sent_ns)
+            except TermsRefused as refused:
+                _log.warning("terms dropped", code=refused.code, why=str(refused))
+                parts.pacing.unsettled(parts.clock())
+                parts.standing.drained(live=bool(parts.book.live(parts.clock())))
+                return
+            lacks = parts.holdings.lacks(outcome)
+        self._answered(answer, lacks=lacks)
+
+    def _answered(self, answer: AttestAnswer, *, lacks: bool) -> None:
         parts = self._parts
         now_ns = parts.clock()
         live = bool(parts.book.live(now_ns))
@@ -273,7 +300,9 @@ class Session:
             _log.warning("workload refused", workload=workload, **_fields(denial))
         if answer.denial is not None:
             _log.warning("not compliant", posture=answer.posture, **_fields(answer.denial))
-        if live and answer.denial is None:
+        if lacks:
+            parts.pacing.unsettled(now_ns)
+        elif live and answer.denial is None:
             parts.pacing.granted()
         else:
             parts.pacing.failed(now_ns, again_s=answer.again_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,9 +12,13 @@ from sealward.enclave_agent.clock import NS_PER_MS, BootClock
 from sealward.enclave_agent.identity import InstanceKeys
 from sealward.enclave_agent.models import Wiped
 from sealward.protos.wipe import WipeCause, WipedItem, WipeStatement
+from sealward.telemetry import get_logger
 
 MAX_WAITING: Final = 256  # an outage in which more leases than this end is told by the log alone
+MAX_REFUSED: Final = 3  # streams that end over one statement; no statement may keep an agent away
 _MAX_ITEMS: Final = 64  # of any list in a statement (sealward.verifier.wire.statement)
+
+_log = get_logger(__name__)
 
 
 class StatementDesk:
@@ -23,6 +28,7 @@ class StatementDesk:
         self._keys: Final = keys
         self._clock: Final = clock
         self._waiting: dict[bytes, bytes] = {}
+        self._refused: Counter[bytes] = Counter()
         self._changed = asyncio.Event()
 
     def state(
@@ -59,7 +65,9 @@ class StatementDesk:
         for statement in signed:
             self._waiting[hashlib.sha256(statement).digest()] = statement
         while len(self._waiting) > MAX_WAITING:
-            del self._waiting[next(iter(self._waiting))]
+            oldest = next(iter(self._waiting))
+            self.recorded(oldest)
+            _log.error("wipe statement given up: too many wait", sha256=oldest.hex())
         self._changed.set()
         return signed
 
@@ -69,7 +77,18 @@ class StatementDesk:
 
     def recorded(self, digest: bytes) -> bool:
         """Drop the statement with this SHA-256; say whether there was one."""
+        self._refused.pop(digest, None)
         return self._waiting.pop(digest, None) is not None
+
+    def refused(self, statement: bytes) -> None:
+        """Take note that the control plane ended a stream when it was told this.
+
+        It is told again, in case the reason was another one, and at last given up: the log has it.
+        """
+        digest = hashlib.sha256(statement).digest()
+        self._refused[digest] += 1
+        if self._refused[digest] >= MAX_REFUSED and self.recorded(digest):
+            _log.error("wipe statement given up: the control plane refuses it", sha256=digest.hex())
 
     async def changed(self) -> None:
         """Return when a statement was added since the last call."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import sealward
-from sealward.enclave_agent.clock import NS_PER_MS, WallClock, clock_source
+from sealward.enclave_agent.clock import NS_PER_MS, clock_source
 from sealward.enclave_agent.hardening import Applied
 from sealward.enclave_agent.inference import http
 from sealward.enclave_agent.inference.catalog import Catalog
@@ -30,7 +30,6 @@ class StatusSource:
     parts: SessionParts
     catalog: Catalog
     hardening: tuple[Applied, ...]
-    wall_clock: WallClock
 
     def snapshot(self) -> dict[str, Canonical]:
         """Return the status as JSON."""
@@ -50,7 +49,7 @@ class StatusSource:
             "certificate_ends_in_ms": (
                 None
                 if certificate is None
-                else max(0, certificate.not_after_ms - self.wall_clock())
+                else max(0, (certificate.ends_ns - parts.clock()) // NS_PER_MS)
             ),
             "last_denial": (
                 None

@@ -128,9 +128,10 @@ class EnrollmentClient:
         Raises:
             CallFailed: see `Unreachable` and `Refused`.
         """
+        sent_ns = self._clock()
         with translated():
             message = await self._stub.Enroll(request, timeout=ENROLL_DEADLINE_S)
-            return read_enrollment(message, node=self._keys.node)
+            return read_enrollment(message, node=self._keys.node, sent_ns=sent_ns)
 
 
 class AgentClient:

@@ -85,6 +85,8 @@ class TrustConfiguration:
         value = json.decode(data, what=_WHAT, max_bytes=MAX_BYTES)
         if not isinstance(value, dict) or value.keys() != _KEYS or value["v"] != 1:
             raise MalformedEvidence(0, f"{_WHAT}: not exactly the keys of version 1")
+        if isinstance(value["v"], bool):  # true, which equals 1 in Python
+            raise MalformedEvidence(0, f"{_WHAT}: only version 1 is known")
         trust = cls(
             trust_domain=_matching(value["trust_domain"], _DOMAIN, "trust_domain"),
             tenant=_matching(value["tenant"], _TENANT, "tenant"),

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 from sealward.verifier.wire import cbor, cose
-from sealward.verifier.wire.statement import Statement
+from sealward.verifier.wire.statement import Statement, uint
 
 MAX_BYTES: Final = 65_536
 _AAD: Final = b"sealward/wipe-statement/v1"
@@ -119,10 +119,8 @@ def _decode(payload: bytes) -> WipeStatement:
         raise MalformedEvidence(0, f"{_WHAT}: only version 1 is known")
     node = fields.octets(2, "node", size=32)
     sequence = fields.nullable(3, "sequence")
-    if sequence is not None and (
-        isinstance(sequence, bool) or not isinstance(sequence, int) or sequence < 0
-    ):
-        raise MalformedEvidence(0, f"{_WHAT}: sequence is neither null nor an unsigned integer")
+    if sequence is not None:
+        sequence = uint(sequence, f"{_WHAT}: sequence")
     try:
         cause = WipeCause(fields.text(4, "cause"))
     except ValueError:

@@ -7,16 +7,23 @@ envelope.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
 
+from sealward.verifier.composite import tpm_files, tpm_node
+from sealward.verifier.composite.tpm_files import Part
+from sealward.verifier.composite.tpm_node import VerifiedNode
 from sealward.verifier.formats.snp import claims as snp_claims
 from sealward.verifier.formats.snp import evidence as snp_evidence
 from sealward.verifier.formats.snp import ghcb, selection, vek, view
 from sealward.verifier.formats.snp import report as snp_report
 from sealward.verifier.formats.snp import verify as snp
 from sealward.verifier.formats.snp.endorsements import Endorsements
+from sealward.verifier.formats.tpm import endorsement as tpm_endorsement
+from sealward.verifier.formats.tpm import evidence as tpm_evidence
+from sealward.verifier.formats.tpm import quote as tpm_quote
+from sealward.verifier.formats.tpm import view as tpm_view
 from sealward.verifier.pki import certificate
 from sealward.verifier.rats import evidence
 from sealward.verifier.rats.errors import Code, RefusedEvidence
@@ -42,9 +49,10 @@ _COLLECTION_STARTS: Final = range(0xA1, 0xA1 + evidence.MAX_ENTRIES)
 
 @unique
 class Role(StrEnum):
-    """What a piece of input is."""
+    """What a piece of input is; the pieces of a TPM quote are `tpm_files.Part`."""
 
     SNP_REPORT = "SEV-SNP report"
+    TPM_EVIDENCE = "TPM evidence"
     VEK = "AMD endorsement key (VCEK or VLEK)"
     INTERMEDIATE = "intermediate CA certificate"
     ROOT = "self-issued CA certificate"
@@ -54,7 +62,7 @@ class Role(StrEnum):
 class Item:
     """One recognised piece: its role and its bytes (certificates in DER)."""
 
-    role: Role
+    role: Role | Part
     data: bytes = field(repr=False)
 
 
@@ -70,6 +78,7 @@ class Context:
             without them.
         distrusted: the distrust list.
         expected_vmpl: SNP privilege levels whose reports are taken without a verdict.
+        tpm: what the tenant trusts of TPMs; None where TPM evidence is not taken at all.
     """
 
     anchors: TrustAnchors
@@ -78,6 +87,7 @@ class Context:
     certificates: tuple[bytes, ...] = ()
     distrusted: tuple[DistrustEntry, ...] = ()
     expected_vmpl: frozenset[int] = snp_claims.ANY_GUEST_VMPL
+    tpm: tpm_node.Trust | None = None
 
 
 def recognise(data: bytes) -> tuple[Item, ...]:
@@ -99,11 +109,25 @@ def recognise(data: bytes) -> tuple[Item, ...]:
         return _table(data)
     if data.startswith(_ENVELOPE_STARTS):
         return _record(evidence.decode(data))
+    found = tpm_files.recognise(data)
+    if found is not None:
+        return (Item(*found),)
     raise RefusedEvidence(
         Code.UNSUPPORTED_FORMAT,
         "the file is no evidence or endorsement that this version knows",
-        expected="SEV-SNP report, certificate (DER, PEM), certificate table, or evidence envelope",
+        expected="SEV-SNP report, part of a TPM quote, certificate (DER, PEM), certificate table,"
+        " or evidence envelope",
+        hint="name the role of a file that content does not tell",
     )
+
+
+def in_role(part: Part, data: bytes) -> Item:
+    """Return a file whose role was named, for those that `recognise` cannot tell.
+
+    Raises:
+        MalformedEvidence: it is not that.
+    """
+    return Item(part, tpm_files.read(part, data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +140,12 @@ class Verified:
     """
 
     claims: Claims
-    native: VerifiedReport = field(repr=False)
+    native: VerifiedReport | VerifiedNode = field(repr=False)
 
     def details(self) -> dict[str, Json]:
         """Return every field of the evidence and its endorsements as plain JSON."""
+        if isinstance(self.native, VerifiedNode):
+            return _describe_node(self.native)
         endorsed = self.native.endorsed
         chain: list[Json] = list(endorsed.chain)
         return {
@@ -140,8 +166,10 @@ def authenticate(envelope: bytes, context: Context) -> Verified:
         RefusedEvidence: UNSUPPORTED_FORMAT for another media type or a collection, or what the
             format's own procedure says.
     """
-    found = snp_evidence.parse(_snp_payload(evidence.decode(envelope)))
-    return _authenticate_snp(found.report, found.certificates, context)
+    decoded = evidence.decode(envelope)
+    if isinstance(decoded, evidence.Record) and decoded.media_type == evidence.TPM_EVIDENCE:
+        return _authenticate_tpm(tpm_evidence.parse(decoded.value), context)
+    return _authenticate_snp(snp_evidence.parse(_snp_payload(decoded)), context)
 
 
 def authenticate_items(items: Iterable[Item], context: Context) -> Verified:
@@ -153,6 +181,8 @@ def authenticate_items(items: Iterable[Item], context: Context) -> Verified:
             format's own procedure says.
     """
     pieces = tuple(items)
+    if any(item.role is Part.QUOTE for item in pieces):
+        return _authenticate_tpm_items(pieces, context)
     reports = tuple(dict.fromkeys(item.data for item in pieces if item.role is Role.SNP_REPORT))
     if not reports:
         raise RefusedEvidence(
@@ -166,7 +196,11 @@ def authenticate_items(items: Iterable[Item], context: Context) -> Verified:
             f"{len(reports)} different reports were given",
             hint="verify one report at a time",
         )
-    certificates = tuple(item.data for item in pieces if item.role is not Role.SNP_REPORT)
+    certificates = tuple(
+        item.data
+        for item in pieces
+        if isinstance(item.role, Role) and item.role is not Role.SNP_REPORT
+    )
     endorsements = selection.select(certificates + context.certificates)
     return _verified(reports[0], endorsements, context)
 
@@ -180,6 +214,8 @@ def _certificate(data: bytes) -> Item:
     parsed = certificate.parse(data)
     if vek.is_vek(parsed):
         return Item(Role.VEK, data)
+    if tpm_endorsement.is_ek_certificate(parsed):
+        return Item(Part.EK_CERTIFICATE, data)
     return Item(Role.ROOT if parsed.issuer == parsed.subject else Role.INTERMEDIATE, data)
 
 
@@ -198,12 +234,21 @@ def _table(data: bytes) -> tuple[Item, ...]:
 
 
 def _record(envelope: evidence.Envelope) -> tuple[Item, ...]:
+    if isinstance(envelope, evidence.Record) and envelope.media_type == evidence.TPM_EVIDENCE:
+        return (Item(Role.TPM_EVIDENCE, envelope.value),)
     found = snp_evidence.parse(_snp_payload(envelope))
     snp_report.parse(found.report)
     return (
         Item(Role.SNP_REPORT, found.report),
-        *(_certificate(data) for data in found.certificates),
+        *(_certificate(data) for data in _sent(found)),
     )
+
+
+def _sent(found: snp_evidence.Evidence) -> tuple[bytes, ...]:
+    """Return the certificates (DER) that came with a report, unpacking a table."""
+    if not found.table:  # none, or an empty one: the host gave no certificates
+        return found.certificates
+    return tuple(item.data for item in _table(found.table))
 
 
 def _snp_payload(envelope: evidence.Envelope) -> bytes:
@@ -217,11 +262,13 @@ def _snp_payload(envelope: evidence.Envelope) -> bytes:
     return envelope.value
 
 
-def _authenticate_snp(report: bytes, certificates: tuple[bytes, ...], context: Context) -> Verified:
+def _authenticate_snp(found: snp_evidence.Evidence, context: Context) -> Verified:
     # A whole chain in its order needs no parsing to be found in the cache.
-    if len(certificates) == _FULL_CHAIN:
-        return _verified(report, Endorsements(*certificates), context)
-    return _verified(report, selection.select(certificates + context.certificates), context)
+    if len(found.certificates) == _FULL_CHAIN:
+        return _verified(found.report, Endorsements(*found.certificates), context)
+    sent = _sent(found)  # a table has no order
+    own = () if len(sent) >= _FULL_CHAIN else context.certificates
+    return _verified(found.report, selection.select(sent + own), context)
 
 
 def _verified(report: bytes, endorsements: Endorsements, context: Context) -> Verified:
@@ -235,3 +282,68 @@ def _verified(report: bytes, endorsements: Endorsements, context: Context) -> Ve
         distrusted=context.distrusted,
     )
     return Verified(claims, verified)
+
+
+def _authenticate_tpm(found: tpm_evidence.Evidence, context: Context) -> Verified:
+    """Verify TPM evidence of our own payload, whose nonce is a binding (evidence-binding 2)."""
+    node = tpm_node.authenticate(
+        found, trust=_tpm_trust(context, ()), now=context.now, distrusted=context.distrusted
+    )
+    if len(node.quote.nonce) != tpm_quote.NONCE_SIZE:
+        raise RefusedEvidence(
+            Code.BINDING_MISMATCH,
+            "the quote's nonce is no binding",
+            claim="report_data",
+            expected=f"{tpm_quote.NONCE_SIZE} bytes",
+            actual=f"{len(node.quote.nonce)} bytes",
+        )
+    return Verified(node.claims, node)
+
+
+def _authenticate_tpm_items(pieces: tuple[Item, ...], context: Context) -> Verified:
+    parts = [(item.role, item.data) for item in pieces if isinstance(item.role, Part)]
+    others = [item for item in pieces if isinstance(item.role, Role)]
+    if any(item.role in (Role.SNP_REPORT, Role.TPM_EVIDENCE) for item in others):
+        raise RefusedEvidence(
+            Code.EVIDENCE_AMBIGUOUS,
+            "a TPM quote and other evidence were given",
+            hint="verify one piece of evidence at a time",
+        )
+    found, ek_public = tpm_files.assemble(parts)
+    node = tpm_node.authenticate(
+        found,
+        trust=_tpm_trust(context, tuple(item.data for item in others)),
+        now=context.now,
+        distrusted=context.distrusted,
+    )
+    if ek_public is not None:
+        if node.ek is None:
+            raise RefusedEvidence(
+                Code.ENDORSEMENT_MISSING,
+                "the endorsement key has no certificate",
+                hint="add the certificate of the endorsement key, or leave its public area out",
+            )
+        tpm_endorsement.check_key(node.ek, ek_public)
+    return Verified(node.claims, node)
+
+
+def _tpm_trust(context: Context, certificates: tuple[bytes, ...]) -> tpm_node.Trust:
+    if context.tpm is None:
+        raise RefusedEvidence(
+            Code.UNSUPPORTED_FORMAT,
+            "TPM evidence is not taken here",
+            hint="configure the trust anchors of the tenant's TPMs",
+        )
+    return replace(
+        context.tpm,
+        certificates=(*context.tpm.certificates, *context.certificates, *certificates),
+    )
+
+
+def _describe_node(node: VerifiedNode) -> dict[str, Json]:
+    chain: list[Json] = [] if node.ek is None else [*node.ek.chain]
+    return {
+        "quote": tpm_view.describe_attest(node.quote.attest),
+        "ak": tpm_view.describe_public(node.quote.ak),
+        "chain": chain,
+    }

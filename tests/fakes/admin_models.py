@@ -13,10 +13,17 @@ from sealward.sealing.source import BytesSource
 from sealward.sealing.workload_key import WorkloadKey
 from sealward.sealing.writer import Description, PlainModel, seal
 
+CREATOR = CreatorPrivateKey.generate(seeded("creator"))
 _CONTENT = b"a model"
 
 
-def sealed_model(key: WorkloadKey, *, version: int = 1, model: str = "demo") -> bytes:
+def sealed_model(
+    key: WorkloadKey,
+    *,
+    version: int = 1,
+    model: str = "demo",
+    creator: CreatorPrivateKey = CREATOR,
+) -> bytes:
     """Seal a small model for the workload and return the whole file."""
     plain = PlainModel(
         format=Format.ONNX,
@@ -29,7 +36,7 @@ def sealed_model(key: WorkloadKey, *, version: int = 1, model: str = "demo") -> 
             plain,
             Description(model=model, version=version, created=CREATED),
             workload_key=key,
-            creator=CreatorPrivateKey.generate(seeded("creator")),
+            creator=creator,
             descriptor=descriptor,
             random_bytes=seeded(f"{model}/{version}"),
             segment_bytes=MIN_SEGMENT_BYTES,
@@ -37,7 +44,13 @@ def sealed_model(key: WorkloadKey, *, version: int = 1, model: str = "demo") -> 
     )
 
 
-def registration(key: WorkloadKey, *, version: int = 1, model: str = "demo") -> bytes:
+def registration(
+    key: WorkloadKey,
+    *,
+    version: int = 1,
+    model: str = "demo",
+    creator: CreatorPrivateKey = CREATOR,
+) -> bytes:
     """Return the registration of such a model: its header."""
-    sealed = sealed_model(key, version=version, model=model)
+    sealed = sealed_model(key, version=version, model=model, creator=creator)
     return sealed[: Prefix.parse(sealed[:PREFIX_BYTES]).total_bytes]

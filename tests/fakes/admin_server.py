@@ -40,7 +40,7 @@ def tls_server(plane: AdminPlane, folder: Path) -> Iterator[Server]:
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
-        log_level="critical",
+        log_config=None,
         lifespan="off",
     )
     server = uvicorn.Server(config)

@@ -37,6 +37,8 @@ class EchoModel:
     identity: ModelIdentity
     weights: bytearray = field(default_factory=lambda: bytearray(b"\x5a" * WEIGHTS))
     ended: str | None = None
+    wiped: int = 0
+    fails_to_wipe: bool = False
 
     @property
     def signature(self) -> Signature:
@@ -56,7 +58,9 @@ class EchoModel:
         return inputs
 
     async def revoke(self, reason: str) -> WipeReport:
-        wiped = len(self.weights) if any(self.weights) else 0
+        if self.fails_to_wipe:
+            raise OSError("the pages are gone")
+        self.wiped = self.wiped or len(self.weights)
         self.weights[:] = bytes(len(self.weights))
         self.ended = self.ended or reason
         await asyncio.sleep(0)
@@ -65,7 +69,7 @@ class EchoModel:
             reason=reason,
             worker_pid=4242,
             exit_status=-9,
-            bytes_wiped=wiped,
+            bytes_wiped=self.wiped,
             cannot_be_known=("copies that nobody wrote down",),
         )
 

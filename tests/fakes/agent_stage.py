@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,16 +13,17 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes.agent_models import MemoryHost, QuotingAttester, agent_settings
-from fakes.fake_control_plane import Plane
+from fakes.fake_control_plane import JOIN_TOKEN, Plane
 
 from sealward.enclave_agent import bootstrap
+from sealward.enclave_agent.backoff import Backoff
 from sealward.enclave_agent.bootstrap import Agent
 from sealward.enclave_agent.clock import boottime_ns
 from sealward.enclave_agent.lifecycle import MAY_HOLD_LEASES, AgentState
 from sealward.enclave_agent.runtime import Delays
 
 WORKLOAD = "files"
-DELAYS = Delays(connect=(0.02, 0.1), pend=(0.05, 0.1), reject=(0.05, 0.1))
+DELAYS = Delays(connect=(0.02, 0.1), admit=(0.02, 0.1), pend=(0.05, 0.1), reject=(0.05, 0.1))
 PATIENCE_S = 20.0  # far above what anything here takes; a noisy machine must not fail a test
 
 
@@ -107,12 +109,12 @@ async def staged(folder: Path, prepare: Callable[[Plane], None]) -> AsyncIterato
     )
     agents: list[Agent] = []
 
-    def begin() -> Agent:
+    def begin(join_token: str) -> Agent:
         agent = bootstrap.build(
             settings,
             trust=plane.trust,
             attester=attester,
-            join_token="join-me",  # noqa: S106 - of this test
+            join_token=join_token,
             hardening=(),
             host=host,
             delays=DELAYS,
@@ -121,7 +123,14 @@ async def staged(folder: Path, prepare: Callable[[Plane], None]) -> AsyncIterato
         return agent
 
     stop = asyncio.Event()
-    running = asyncio.create_task(bootstrap.run(begin, stop))
+    running = asyncio.create_task(
+        bootstrap.run(
+            begin,
+            stop,
+            join_token=JOIN_TOKEN,
+            pauses=Backoff(first=0.02, most=0.1, random_bytes=os.urandom),
+        )
+    )
     await asyncio.sleep(0)  # the first instance begins
     async with httpx.AsyncClient(trust_env=False) as client:
         url = f"http://127.0.0.1:{port}"

@@ -47,9 +47,9 @@ from sealward.controlplane.domain.policies import Layer, PolicyKind
 from sealward.controlplane.domain.policies_bundle import files_of
 from sealward.controlplane.domain.principals import Principal
 from sealward.controlplane.domain.records import from_unix_ms, unix_ms
+from sealward.controlplane.rpc.calls import Refusals
 from sealward.controlplane.rpc.streams import StreamBells
 from sealward.controlplane.server import Listening
-from sealward.controlplane.services import policies
 from sealward.sealing.core import MIN_SEGMENT_BYTES, Format
 from sealward.sealing.header import PREFIX_BYTES, Prefix
 from sealward.sealing.signing import CreatorPrivateKey
@@ -60,6 +60,7 @@ from sealward.sealing.writer import Description, PlainModel, seal
 TRUST_DOMAIN = "development.tests.sealward.invalid"
 WORKLOAD = "scanner"
 MODEL = "demo"
+CREATOR = CreatorPrivateKey.generate(seeded("creator"))
 TTL = timedelta(seconds=300)
 IMAGES = "agent-images"
 GOOD = development_measurement("agent 1.0")
@@ -83,8 +84,14 @@ def chip(name: str = "first") -> Platform:
 
 
 @cache
-def masked_chip(name: str = "masked") -> Platform:
-    """A provider's platform, which hides its chip id."""
+def masked_chip(name: str = "first") -> Platform:
+    """The chip of that name again; its host keeps CHIP_ID out of the reports that the chip signs."""
+    return replace(chip(name), chip_id=bytes(64))
+
+
+@cache
+def provider_chip(name: str = "provider") -> Platform:
+    """A provider's platform: its key names no chip."""
     return vlek_platform(_hierarchy(Product.MILAN), stream(name), csp_id="cc.provider.example")
 
 
@@ -198,7 +205,7 @@ def reachable(folder: Path) -> Iterator[Reachable]:
     ready, stop = threading.Event(), asyncio.Event()
 
     async def listen() -> None:
-        async with server.listeners(made.plane, bells) as listening:
+        async with server.listeners(made.plane, bells, Refusals()) as listening:
             opened.append(listening)
             ready.set()
             await stop.wait()
@@ -284,6 +291,7 @@ def create_workload(
         production=production,
         ttl=ttl,
         max_instances=max_instances,
+        creators=(CREATOR.public.encoded,),
     )
     register(plane, admin, name)
 
@@ -303,7 +311,7 @@ def register(plane: ControlPlane, admin: Principal, workload: str, version: int 
             plain,
             Description(model=MODEL, version=version, created=CREATED),
             workload_key=key,
-            creator=CreatorPrivateKey.generate(seeded("creator")),
+            creator=CREATOR,
             descriptor=descriptor,
             random_bytes=seeded(f"{workload}/{version}/{secrets.token_hex(8)}"),
             segment_bytes=MIN_SEGMENT_BYTES,

@@ -36,11 +36,17 @@ class Authority:
         return self.certificate.public_bytes(Encoding.PEM)
 
     def issue(
-        self, public: ec.EllipticCurvePublicKey, life: timedelta, *, server: bool
+        self,
+        public: ec.EllipticCurvePublicKey,
+        life: timedelta,
+        *,
+        server: bool,
+        clock_off: timedelta = timedelta(),
     ) -> x509.Certificate:
+        """Issue a certificate, dated by a clock that is off by so much."""
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         issuer = self.certificate.subject.rfc4514_string().removeprefix("CN=")
-        builder = _builder("leaf", issuer, public, life).add_extension(
+        builder = _builder("leaf", issuer, public, life, clock_off).add_extension(
             x509.ExtendedKeyUsage([usage]), critical=False
         )
         if server:
@@ -50,9 +56,13 @@ class Authority:
 
 
 def _builder(
-    name: str, issuer: str, public: ec.EllipticCurvePublicKey, life: timedelta
+    name: str,
+    issuer: str,
+    public: ec.EllipticCurvePublicKey,
+    life: timedelta,
+    clock_off: timedelta = timedelta(),
 ) -> x509.CertificateBuilder:
-    now = datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
+    now = datetime.fromtimestamp(time.time_ns() / 1e9, UTC) + clock_off
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import grpc
@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 from fakes.fake_authority import Authority
+from fakes.plane_leases import PlaneNode, over
 from grpc import aio
 
 from sealward.protos import agent_pb2, agent_pb2_grpc, terms, wipe
@@ -41,20 +42,7 @@ from sealward.verifier.rats.binding import Binding, Purpose
 TRUST_DOMAIN = "development.plane.test"
 TENANT = "acme"
 CHALLENGE_MS = 30_000
-
-
-@dataclass
-class PlaneNode:
-    """What the plane knows of one node."""
-
-    spki: bytes
-    signing_public: bytes
-    hpke_public: bytes = b""
-    sequence: int = 0
-    ratchet: dict[int, bytes] = field(default_factory=dict)
-    issued: int = 0
-    confirmed: int = 0
-    leases: dict[str, LeaseTerms] = field(default_factory=dict)
+JOIN_TOKEN = "join-me"  # noqa: S105 - of this fake
 
 
 @dataclass
@@ -64,7 +52,8 @@ class Plane:
     `admission` answers enrolments; `denial` makes attestations fail; `ttl_ms` is the next lease's
     life; `models` maps workloads to what their leases carry; `edit_terms` changes terms before they
     are signed; `signing` signs them; `drop_answers` loses that many attestation answers after
-    they were decided.
+    they were decided; `join_tokens` maps each join token to the node that used it;
+    `refuse_statements` ends the stream of whoever states a wipe.
     """
 
     admission: int = agent_pb2.ANSWER_ADMIT
@@ -77,6 +66,8 @@ class Plane:
     content_keys: dict[bytes, bytes] = field(default_factory=dict)
     edit_terms: Callable[[Terms], Terms] = lambda terms: terms
     drop_answers: int = 0
+    join_tokens: dict[str, str] = field(default_factory=lambda: {JOIN_TOKEN: ""})
+    refuse_statements: bool = False
     before_answer: Callable[[], None] = lambda: None
     server: Authority = field(default_factory=lambda: Authority.make("server root"))
     node_authority: Authority = field(default_factory=lambda: Authority.make("node root"))
@@ -94,7 +85,7 @@ class Plane:
     def __post_init__(self) -> None:
         self._pinned = raw(self.signing)
         self._tickets: dict[bytes, tuple[bytes, bytes]] = {}
-        self._streams: dict[str, asyncio.Queue[agent_pb2.ServerMessage]] = {}
+        self._streams: dict[str, asyncio.Queue[agent_pb2.ServerMessage | None]] = {}
         self._server: aio.Server | None = None
         self.enrollment_port = 0
         self.agent_port = 0
@@ -154,6 +145,11 @@ class Plane:
         (node_id,) = self.nodes
         return node_id
 
+    def forget(self) -> None:
+        """Lose all state: nodes, and join tokens with them."""
+        self.nodes.clear()
+        self.join_tokens.clear()
+
     def streaming(self) -> bool:
         return bool(self._streams)
 
@@ -180,11 +176,10 @@ class Plane:
 
     def revocation(self, *workloads: str) -> bytes:
         """Sign the end of these leases, as the next terms in sequence."""
-        ended = tuple(
-            replace(self.node.leases.pop(name), state=LeaseTermsState.ENDED, ttl_ms=0, models=())
-            for name in workloads
-        )
-        return self.sign(self.node_id, TermsKind.REVOCATION, None, ended)[0]
+        ended = tuple(over(self.node.leases.pop(name)) for name in workloads)
+        signed = self.sign(self.node_id, TermsKind.REVOCATION, None, ended)[0]
+        self.node.revocations.append((self.node.sequence, signed))
+        return signed
 
     def revoke(self, *workloads: str) -> bytes:
         signed = self.revocation(*workloads)
@@ -256,7 +251,8 @@ class Plane:
         node_id = binding.thumbprint(said.tls_spki).hex()
         node = self.nodes[node_id]
         self._require_ratchet(node, said)
-        changes = self._leases(node, said, () if self.denial else workloads)
+        granted = {} if self.denial else {name: self.models[name] for name in workloads}
+        changes = node.decide(said.statement.held_leases, granted, self.ttl_ms)
         signed, digest = self.sign(node_id, TermsKind.GRANT, said.nonce, changes)
         public = hpke.PublicKey.decode(said.hpke_suite.to_bytes(2, "big") + said.hpke_public)
         node.issued += 1
@@ -281,35 +277,6 @@ class Plane:
     def _wrap(self, lease: LeaseTerms, model: ModelTerms) -> bytes:
         key = self.content_keys[model.content_key_id]
         return terms.encode_content_key(lease.lease_id, model.content_key_id, key)
-
-    def _leases(
-        self, node: PlaneNode, said: Binding, workloads: tuple[str, ...]
-    ) -> tuple[LeaseTerms, ...]:
-        changes = []
-        now_ms = time.time_ns() // 1_000_000
-        for name in tuple(node.leases):
-            lease = node.leases[name]
-            gone = lease.not_after_ms <= now_ms
-            if gone or name not in workloads:
-                del node.leases[name]
-                changes.append(
-                    replace(lease, state=LeaseTermsState.ENDED, ttl_ms=0, models=(), cause="over")
-                )
-        for name in workloads:
-            before = node.leases.get(name)
-            held = before is not None and before.lease_id in said.statement.held_leases
-            lease = LeaseTerms(
-                lease_id=os.urandom(16) if before is None else before.lease_id,
-                workload=name,
-                state=LeaseTermsState.RENEWED if held else LeaseTermsState.GRANTED,
-                ttl_ms=self.ttl_ms,
-                not_after_ms=now_ms + self.ttl_ms,
-                cause="ttl of the workload",
-                models=self.models[name],
-            )
-            node.leases[name] = lease
-            changes.append(lease)
-        return tuple(changes)
 
     def _require_ratchet(self, node: PlaneNode, said: Binding) -> None:
         if said.ratchet is None:
@@ -343,7 +310,7 @@ class _Enrollment(agent_pb2_grpc.EnrollmentServicer):
     async def Enroll(  # noqa: N802 - as above
         self,
         request: agent_pb2.EnrollRequest,
-        context: aio.ServicerContext,  # noqa: ARG002 - as above
+        context: aio.ServicerContext,
     ) -> agent_pb2.EnrollResponse:
         plane = self._plane
         said = plane.check(Purpose.ENROLL, request.ticket, request.binding, request.evidence, None)
@@ -357,12 +324,20 @@ class _Enrollment(agent_pb2_grpc.EnrollmentServicer):
         )
         plane.enrolled.append(request)
         node_id = binding.thumbprint(said.tls_spki).hex()
+        if request.join_token:
+            used_by = plane.join_tokens.get(request.join_token)
+            if used_by not in ("", node_id):
+                code = "join_token_invalid" if used_by is None else "join_token_spent"
+                plane.problems.append(code)
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, code)
         answer = agent_pb2.EnrollResponse(answer=plane.admission, node_id=node_id)
         if plane.admission != agent_pb2.ANSWER_ADMIT:
             answer.denial.CopyFrom(agent_pb2.Denial(code="platform_unknown", correlation_id="c-2"))
             return answer
         if node_id not in plane.nodes:
             plane.nodes[node_id] = PlaneNode(said.tls_spki, said.signing_public)
+        if request.join_token:
+            plane.join_tokens[request.join_token] = node_id
         answer.certificate_chain.extend(node_chain(plane, public))
         return answer
 
@@ -414,12 +389,13 @@ class _Agent(agent_pb2_grpc.AgentServicer):
         if node_id not in plane.nodes:
             await context.abort(grpc.StatusCode.NOT_FOUND, "node_unknown")
         await context.send_initial_metadata(())  # tells the agent that its stream is accepted
-        queue: asyncio.Queue[agent_pb2.ServerMessage] = asyncio.Queue()
+        queue: asyncio.Queue[agent_pb2.ServerMessage | None] = asyncio.Queue()
         plane._streams[node_id] = queue  # noqa: SLF001 - the plane's own service
         listening = asyncio.create_task(self._listen(request_iterator, spki, queue))
         try:
-            while True:
-                yield await queue.get()
+            while (message := await queue.get()) is not None:
+                yield message
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "invalid_request")
         finally:
             listening.cancel()
             if plane._streams.get(node_id) is queue:  # noqa: SLF001 - as above
@@ -429,7 +405,7 @@ class _Agent(agent_pb2_grpc.AgentServicer):
         self,
         messages: AsyncIterator[agent_pb2.AgentMessage],
         spki: bytes,
-        queue: asyncio.Queue[agent_pb2.ServerMessage],
+        queue: asyncio.Queue[agent_pb2.ServerMessage | None],
     ) -> None:
         plane = self._plane
         node = plane.nodes[binding.thumbprint(spki).hex()]
@@ -437,9 +413,15 @@ class _Agent(agent_pb2_grpc.AgentServicer):
             match message.WhichOneof("message"):
                 case "hello":
                     plane.hellos.append(message.hello)
+                    for sequence, signed in node.revocations:
+                        if sequence > message.hello.highest_sequence:
+                            queue.put_nowait(agent_pb2.ServerMessage(terms=signed))
                 case "challenge_wanted":
                     plane.wanted += 1
                     queue.put_nowait(agent_pb2.ServerMessage(challenge=plane.challenge(spki)))
+                case "wiped" if plane.refuse_statements:
+                    queue.put_nowait(None)
+                    return
                 case "wiped":
                     plane.wiped.append(
                         wipe.verify(

@@ -178,6 +178,7 @@ def a_model(workload: str = "classify", name: str = "magika", version: int = 1) 
         core_digest=hex_id("core"),
         signed_digest=hex_id("signed"),
         content_key_id=hex_id("content key")[:32],
+        creator_key_id=hex_id("creator"),
         registration=b"header",
         state=ModelState.active,
         registered=NOW,

@@ -71,7 +71,13 @@ def corpus(request: pytest.FixtureRequest) -> dict[str, tuple[bytes, ...]]:
         "certificate": sorted({part for item in minted() for part in item.certificates}),
         "table": [_table(minted()[0].certificates)],
         "payload": [
-            evidence.encode(evidence.Evidence(item.report, item.certificates)) for item in minted()
+            *(
+                evidence.encode(evidence.Evidence(item.report, item.certificates))
+                for item in minted()
+            ),
+            evidence.encode(
+                evidence.Evidence(minted()[0].report, (), _table(minted()[0].certificates))
+            ),
         ],
     }
     folder: Path | None = None

@@ -121,9 +121,10 @@ def seal_and_register(stage: Stage) -> str:
     """Step 3: a real model is sealed with the public key alone; return a client token."""
     with stage.step(3, "model sealed") as say:
         ttl = str(LEASE_SECONDS)
-        stage.run("sealward", "workload", "create", WORKLOAD, "--ttl", ttl)
-        stage.run("sealward", "workload", "key", WORKLOAD, "-o", "workload.pub.json")
         stage.run("sealward", "model", "creator-keygen", "-o", "creator.key")
+        pinned = ("--creator", "creator.key.pub")
+        stage.run("sealward", "workload", "create", WORKLOAD, "--ttl", ttl, *pinned)
+        stage.run("sealward", "workload", "key", WORKLOAD, "-o", "workload.pub.json")
         model = model_file()
         inputs = ("--workload-key", "workload.pub.json", "--creator-key", "creator.key")
         named = ("--name", "magika", "--version", "1", "-o", "magika.sealed")

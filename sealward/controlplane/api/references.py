@@ -96,7 +96,7 @@ class Revocation(Strict):
 
 
 class Withdrawal(Strict):
-    """Which value, and why."""
+    """Which value is withdrawn or reinstated, and why."""
 
     kind: str
     key: str
@@ -162,9 +162,20 @@ def revoke(name: str, body: Revocation, caller: Caller, services: Services) -> R
 
 @router.post("/{name}/withdrawals", status_code=201)
 def withdraw(name: str, body: Withdrawal, caller: Caller, services: Services) -> ReferenceValueView:
-    """Take one value out of force, for good; leases that rest on it end."""
+    """Take one value out of force, in every set; leases that rest on it end."""
     withdrawn = services.references.withdraw(caller, name, body.kind, body.key, reason=body.reason)
     return ReferenceValueView.of(withdrawn)
+
+
+@router.post("/{name}/reinstatements", status_code=201)
+def reinstate(
+    name: str, body: Withdrawal, caller: Caller, services: Services
+) -> ReferenceValueView:
+    """Take a withdrawal back: the value counts again in every set in force that names it."""
+    reinstated = services.references.reinstate(
+        caller, name, body.kind, body.key, reason=body.reason
+    )
+    return ReferenceValueView.of(reinstated)
 
 
 @router.put("/{name}/not-after")

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from sealward.controlplane.cli.remote import Remote, remote
-from sealward.controlplane.cli.terminal import write_fields, write_json
+from sealward.controlplane.cli.terminal import printable, write_fields, write_json
 
 _ENTRY: Final = {
     "log_index": "index",
@@ -64,7 +64,8 @@ def _give(plane: Remote, what: str, content: bytes, output: Path | None) -> None
     elif plane.as_json:
         write_json({what: content.decode("utf-8", "replace")})
     else:
-        click.echo(content.decode("utf-8", "replace"), nl=not content.endswith(b"\n"))
+        for line in content.decode("utf-8", "replace").removesuffix("\n").split("\n"):
+            click.echo(printable(line))
 
 
 def _tell(plane: Remote, told: dict[str, str | int]) -> None:

@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 import click
 
+from sealward.controlplane.cli.terminal import write_fields, write_json
 from sealward.controlplane.domain import checkpoint as notes
 from sealward.controlplane.domain.audit_export import MAX_LINE_BYTES
 from sealward.controlplane.domain.audit_verify import AuditReport, verify_export
 from sealward.controlplane.domain.checkpoint import Checkpoint, CheckpointRefused, LogKey
-from sealward.verifier.wire import json
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -35,7 +35,10 @@ def audit_verify(file: BinaryIO, log_key: Path, kept: tuple[Path, ...], *, as_js
     """
     key = _read_key(log_key)
     report = verify_export(_lines(file), key, [_read_checkpoint(path, key) for path in kept])
-    click.echo(_json(report) if as_json else _text(report))
+    if as_json:
+        write_json(_document(report))
+    else:
+        write_fields(_rows(report))
     if not report.ok:
         raise click.exceptions.Exit(1)
 
@@ -69,36 +72,29 @@ def _read(path: Path, limit: int) -> str:
         raise click.UsageError(f"{path}: not text") from None
 
 
-def _text(report: AuditReport) -> str:
-    lines = [
-        f"log         {report.origin}",
-        f"entries     {report.entries} ({report.opened} opened)",
-        f"checkpoints {report.checkpoints}, the last over {report.covered} entries",
-        f"root        {report.root or '-'}",
-    ]
+def _rows(report: AuditReport) -> Iterator[tuple[str, str]]:
+    yield "log", report.origin
+    yield "entries", f"{report.entries} ({report.opened} opened)"
+    yield "checkpoints", f"{report.checkpoints}, the last over {report.covered} entries"
+    yield "root", report.root or "-"
     if report.problem is None:
-        return "\n".join([*lines, "result      verified"])
+        yield "result", "verified"
+        return
     problem = report.problem
-    # repr: the detail may quote the file, and a terminal must not obey it
-    detail = problem.detail if problem.detail.isprintable() else repr(problem.detail)
-    return "\n".join(
-        [*lines, f"result      REFUSED at line {problem.line}: {problem.finding}: {detail}"]
-    )
+    yield "result", f"REFUSED at line {problem.line}: {problem.finding}: {problem.detail}"
 
 
-def _json(report: AuditReport) -> str:
+def _document(report: AuditReport) -> dict[str, object]:
     problem = report.problem
-    return json.canonical(
-        {
-            "checkpoints": report.checkpoints,
-            "covered": report.covered,
-            "entries": report.entries,
-            "ok": report.ok,
-            "opened": report.opened,
-            "origin": report.origin,
-            "problem": None
-            if problem is None
-            else {"detail": problem.detail, "finding": problem.finding, "line": problem.line},
-            "root": report.root,
-        }
-    ).decode("utf-8")
+    return {
+        "checkpoints": report.checkpoints,
+        "covered": report.covered,
+        "entries": report.entries,
+        "ok": report.ok,
+        "opened": report.opened,
+        "origin": report.origin,
+        "problem": None
+        if problem is None
+        else {"detail": problem.detail, "finding": problem.finding, "line": problem.line},
+        "root": report.root,
+    }

@@ -8,7 +8,7 @@ import click
 
 import sealward
 from sealward.controlplane.cli.lazy import LazyGroup
-from sealward.controlplane.cli.terminal import Failure
+from sealward.controlplane.cli.terminal import Failure, printable
 from sealward.controlplane.domain.errors import DomainError
 
 # name -> "module:attribute". Loaded on use, so `sealward verify` never imports the server.
@@ -42,6 +42,9 @@ class _Main(LazyGroup):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:  # may name a file, and anybody names files
+            error.message = printable(error.message)
+            raise
         except DomainError as error:
             raise Failure(f"{error.code}: {error.detail}", error.hint) from None
         except OSError as error:

@@ -9,9 +9,7 @@ import click
 
 from sealward.controlplane.cli.remote import Remote, remote, segment
 from sealward.controlplane.cli.terminal import Failure, write_json
-
-# The server's own budget; checked here only to say so before sending.
-_MAX_BYTES: Final = 8 * 1024 * 1024
+from sealward.controlplane.domain.reference_values import MAX_DOCUMENT_BYTES
 
 _SET: Final = {
     "name": "name",
@@ -42,9 +40,11 @@ def reference() -> None:
 def import_set(plane: Remote, file: Path, *, staged: bool) -> None:
     """Import the reference set in FILE and put it in force."""
     with file.open("rb") as opened:
-        document = opened.read(_MAX_BYTES + 1)
-    if len(document) > _MAX_BYTES:
-        raise Failure(f"{file} is larger than {_MAX_BYTES} bytes", "split it into several sets")
+        document = opened.read(MAX_DOCUMENT_BYTES + 1)
+    if len(document) > MAX_DOCUMENT_BYTES:  # the server's own budget, told before sending
+        raise Failure(
+            f"{file} is larger than {MAX_DOCUMENT_BYTES} bytes", "split it into several sets"
+        )
     plane.show(
         plane.upload("/v1/reference-sets", document, "application/json", activate=not staged),
         _SET,
@@ -88,9 +88,23 @@ def activate(plane: Remote, name: str) -> None:
 @click.option("--reason", required=True, help="Why, for the audit log.")
 @remote
 def withdraw(plane: Remote, kind: str, key: str, name: str, reason: str) -> None:
-    """Take one value out of force, for good; leases that rest on it end."""
+    """Take one value out of force, in every set; leases that rest on it end."""
     body = {"kind": kind, "key": key, "reason": reason}
     plane.show(plane.send("POST", f"/v1/reference-sets/{segment(name)}/withdrawals", body), _VALUE)
+
+
+@reference.command()
+@click.argument("kind")
+@click.argument("key")
+@click.option("--set", "name", required=True, help="A set that the value stands in.")
+@click.option("--reason", required=True, help="Why, for the audit log.")
+@remote
+def reinstate(plane: Remote, kind: str, key: str, name: str, reason: str) -> None:
+    """Take a withdrawal back: the value counts again in every set in force that names it."""
+    body = {"kind": kind, "key": key, "reason": reason}
+    plane.show(
+        plane.send("POST", f"/v1/reference-sets/{segment(name)}/reinstatements", body), _VALUE
+    )
 
 
 @reference.command()

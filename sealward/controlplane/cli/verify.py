@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from sealward.controlplane.cli.terminal import printable, write_json
 from sealward.verifier import registry
 from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.pki.anchors import TrustAnchors
@@ -150,18 +151,20 @@ def _show(verified: registry.Verified, now: datetime, *, as_json: bool) -> None:
         **verified.details(),
     }
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        write_json(document)
         return
-    click.echo(f"verified at {document['at']}: the report is genuine")
+    root = " under a DEVELOPMENT root" if verified.claims.development else ""
+    click.echo(f"verified at {document['at']}: the report is genuine{root}")
     for verdict in verified.claims.verdicts:
         click.echo(
-            f"  but {verdict.code}: {verdict.claim} is {verdict.actual}, not {verdict.expected}"
+            f"  but {verdict.code}: {printable(verdict.claim)} is {printable(verdict.actual)},"
+            f" not {printable(verdict.expected)}"
         )
     click.echo("")
     rows = [row for row in _rows("", document) if row[0] not in ("verified", "at")]
     width = max(len(path) for path, _ in rows) + 2
     for path, value in rows:
-        click.echo(f"{path:<{width}}{value}")
+        click.echo(f"{printable(path):<{width}}{printable(value)}")
 
 
 def _rows(path: str, value: Json) -> list[tuple[str, str]]:
@@ -178,9 +181,9 @@ def _show_refusal(error: VerifierError, *, as_json: bool) -> None:
     data = {name: getattr(error, name, None) for name in ("claim", "expected", "actual", "hint")}
     if as_json:
         problem = {"code": error.code.value, "detail": error.detail, **data}
-        click.echo(json.dumps({"verified": False, "error": problem}, indent=2))
+        write_json({"verified": False, "error": problem})
         return
-    click.echo(f"refused ({error.code}): {error.detail}", err=True)
+    click.echo(f"refused ({error.code}): {printable(error.detail)}", err=True)
     for name, value in data.items():
         if value is not None:
-            click.echo(f"  {name}: {value}", err=True)
+            click.echo(f"  {name}: {printable(value)}", err=True)

@@ -9,6 +9,7 @@ import click
 
 from sealward.controlplane.cli.remote import Item, Remote, remote, segment
 from sealward.controlplane.cli.terminal import Failure, write_fields, write_json
+from sealward.controlplane.cli.workload_creator import KEY_FILE, creator, public_key
 from sealward.sealing.errors import SealedModelError
 from sealward.sealing.workload_key import WorkloadKey
 
@@ -24,7 +25,10 @@ _WORKLOAD: Final = {
 
 @click.group()
 def workload() -> None:
-    """Create workloads and fetch the keys that models are sealed to."""
+    """Create workloads, pin their creators and fetch the keys that models are sealed to."""
+
+
+workload.add_command(creator)
 
 
 @workload.command()
@@ -33,6 +37,13 @@ def workload() -> None:
 @click.option("--production", is_flag=True, help="Never release to a development node.")
 @click.option("--ttl", default=300, show_default=True, help="Longest life of a lease, seconds.")
 @click.option("--max-instances", type=int, help="Most nodes that may hold its keys at once.")
+@click.option(
+    "--creator",
+    "creators",
+    multiple=True,
+    type=KEY_FILE,
+    help="Public key file of a creator whose models it runs; can be repeated, and added later.",
+)
 @remote
 def create(
     plane: Remote,
@@ -40,6 +51,7 @@ def create(
     data_class: str,
     ttl: int,
     max_instances: int | None,
+    creators: tuple[Path, ...],
     *,
     production: bool,
 ) -> None:
@@ -50,6 +62,7 @@ def create(
         "production": production,
         "ttl_seconds": ttl,
         "max_instances": max_instances,
+        "creators": [public_key(file) for file in creators],
     }
     made: Item = plane.send("POST", "/v1/workloads", body)
     plane.show({**made, "key_id": made["key"]["key_id"]}, {**_WORKLOAD, "key_id": "key"})

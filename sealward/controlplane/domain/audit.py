@@ -47,9 +47,12 @@ class AuditKind(StrEnum):
     reference_set_imported = "reference_set.imported"
     reference_set_changed = "reference_set.changed"
     reference_value_withdrawn = "reference_value.withdrawn"
+    reference_value_reinstated = "reference_value.reinstated"
     workload_created = "workload.created"
     workload_changed = "workload.changed"
     workload_key_created = "workload_key.created"
+    workload_creator_added = "workload_creator.added"
+    workload_creator_removed = "workload_creator.removed"
     model_registered = "model.registered"
     model_withdrawn = "model.withdrawn"
     node_enrolled = "node.enrolled"  # whatever the answer: admitted, pending, rejected

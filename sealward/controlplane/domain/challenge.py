@@ -26,6 +26,8 @@ _TAG_BYTES: Final = 32
 _LABEL: Final = b"sealward/challenge/v1"
 _WHAT: Final = "challenge ticket"
 _FIELDS: Final = 8
+_VERSION: Final = 1
+_LATEST_MS: Final = 253_402_300_799_999  # the end of the year 9999, where datetime ends
 _RETRY: Final = "ask for a fresh challenge"
 
 Mac = Callable[[bytes], tuple[str, bytes]]
@@ -67,7 +69,7 @@ def seal(challenge: Challenge, mac: Mac) -> bytes:
     """
     payload = cbor.encode(
         [
-            1,
+            _VERSION,
             challenge.purpose.value,
             challenge.nonce,
             unix_ms(challenge.issued),
@@ -137,15 +139,22 @@ def _decode(payload: bytes) -> Challenge:
     fields = statement.items(
         cbor.decode(payload, what=_WHAT, max_bytes=MAX_TICKET_BYTES), _WHAT, most=_FIELDS
     )
-    if len(fields) != _FIELDS or fields[0] != 1:
-        raise MalformedEvidence(0, f"{_WHAT}: not version 1")
+    if len(fields) != _FIELDS or statement.uint(fields[0], _WHAT) != _VERSION:
+        raise MalformedEvidence(0, f"{_WHAT}: not version {_VERSION}")
     _, purpose, nonce, issued, expires, trust_domain, tenant, requester = fields
     return Challenge(
-        purpose=Purpose(statement.text(purpose, _WHAT)),
+        purpose=_purpose(purpose),
         nonce=statement.octets(nonce, _WHAT, size=32),
-        issued=from_unix_ms(statement.uint(issued, _WHAT, most=1 << 48)),
-        expires=from_unix_ms(statement.uint(expires, _WHAT, most=1 << 48)),
+        issued=from_unix_ms(statement.uint(issued, _WHAT, most=_LATEST_MS)),
+        expires=from_unix_ms(statement.uint(expires, _WHAT, most=_LATEST_MS)),
         trust_domain=statement.text(trust_domain, _WHAT),
         tenant=statement.text(tenant, _WHAT),
         requester=statement.octets(requester, _WHAT, size=32),
     )
+
+
+def _purpose(value: cbor.Value) -> Purpose:
+    try:
+        return Purpose(statement.text(value, _WHAT))
+    except ValueError:
+        raise MalformedEvidence(0, f"{_WHAT}: unknown purpose") from None

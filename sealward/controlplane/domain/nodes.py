@@ -27,7 +27,8 @@ class NodeState(StrEnum):
 class FailureClass(StrEnum):
     """Why a posture fell.
 
-    `integrity` and `clone` stay until an operator releases the node (F18).
+    `clone` quarantines the instance for good. After `integrity` fresh evidence may raise the
+    posture again, but what the failed code held stays exposed until it is resealed.
     """
 
     integrity = "integrity"
@@ -37,8 +38,8 @@ class FailureClass(StrEnum):
     policy = "policy"
 
     @property
-    def sticky(self) -> bool:
-        """Whether fresh evidence alone cannot undo it."""
+    def exposes(self) -> bool:
+        """Whether the code that held keys can no longer be believed (F1)."""
         return self in {FailureClass.integrity, FailureClass.clone}
 
 
@@ -66,7 +67,7 @@ class Node:
     failure_class: FailureClass | None = None
     tee: str  # sev-snp, tdx, ... as the verifier names it
     instance_value: str  # the format's own instance value (SNP REPORT_ID, ...), lower hex
-    platform_id: str | None  # chip id, PPID, ...: many nodes to one, absent when masked
+    platform_id: str | None  # chip id, PPID, ...: many nodes to one, None when not proven
     provider: str | None  # provider identity shown by the evidence (VLEK csp id, ...)
     labels_attested: Labels = ()
     labels_assigned: Labels = ()

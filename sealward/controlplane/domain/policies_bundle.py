@@ -217,7 +217,8 @@ def _roots(manifest: bytes) -> tuple[str, ...]:
     unknown = set(value) - {"revision", "roots", "rego_version", "metadata"}
     if unknown:
         raise InvalidBundle(_MANIFEST, f"unknown member {min(unknown)}")
-    if value.get("rego_version", 1) != 1:
+    version = value.get("rego_version", 1)
+    if version != 1 or isinstance(version, bool):  # true equals 1 in Python
         raise InvalidBundle(_MANIFEST, "rego_version must be 1")
     roots = value.get("roots")
     if not isinstance(roots, list) or not roots:

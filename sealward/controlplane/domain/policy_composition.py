@@ -1,11 +1,12 @@
 """Several layers, one decision: the host composes, and a lower layer can only tighten.
 
+    the organisation's layer must be there: it is the guardrail, and nobody decides in its place
     every configured layer must answer, and say yes; silence of any kind is a denial with a reason
     numbers compose by minimum, sets by intersection; tiers and admissions by the worst
     the result is clamped to what the host allows at all
 
 Each layer was evaluated alone before it comes here (F20). A layer is configured when it appears
-in the outcomes; none at all is a denial, because then nobody decided.
+in the outcomes.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from sealward.controlplane.domain.policies import (
     Label,
     Layer,
     Obligations,
+    PolicyKind,
     Reason,
     ReleaseAnswer,
 )
 from sealward.controlplane.domain.policies_decoding import ask
 from sealward.controlplane.domain.policy_engine import (
+    EngineFault,
     LayerPolicy,
     PolicyEngine,
     PolicyEngineError,
@@ -36,6 +39,9 @@ DEFAULT_TTL_SECONDS: Final = 300  # F33
 MAX_TTL_SECONDS: Final = 3600  # F33
 MAX_INSTANCES: Final = 100_000  # no fleet is larger; keeps the number in every store's range
 
+GUARDRAIL: Final = Layer.ORGANISATION  # without its answer nothing is granted
+
+_STALLS: Final = frozenset((EngineFault.TIMEOUT, EngineFault.CRASHED, EngineFault.BUSY))
 _ORDER: Final = tuple(Layer)
 _WELCOME: Final = tuple(Admission)  # most welcoming first
 
@@ -52,10 +58,17 @@ class Answered(Generic[_A]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silent:
-    """A layer that is configured and gave no answer; `reason` says how."""
+    """A layer that is configured and gave no answer.
+
+    Attributes:
+        layer: which one.
+        reason: says how.
+        stalled: whether the engine failed rather than the policy: asking again may bring an answer.
+    """
 
     layer: Layer
     reason: Reason
+    stalled: bool = False
 
 
 Outcome: TypeAlias = Answered[_A] | Silent
@@ -72,10 +85,20 @@ def outcome(
     try:
         answer = ask(engine, policy, document, reference)
     except PolicyEngineError as error:
-        return Silent(layer=policy.layer, reason=_silence(policy, error))
+        stalled = error.fault in _STALLS
+        return Silent(layer=policy.layer, reason=_silence(policy, error), stalled=stalled)
     if not isinstance(answer, kind):
         raise TypeError(f"{policy.kind} policies do not give {kind.__name__}")
     return Answered(layer=policy.layer, answer=answer)
+
+
+def stalled(outcomes: Iterable[Outcome[_A]]) -> Reason | None:
+    """Return why the engine gave no answer, if it was the engine's fault and not a policy's.
+
+    Nothing may be granted then, but nothing may be taken away for it either: a hiccup of ours says
+    nothing about a node, and its leases end at their horizons by themselves.
+    """
+    return next((o.reason for o in outcomes if isinstance(o, Silent) and o.stalled), None)
 
 
 def compose_release(outcomes: Sequence[Outcome[ReleaseAnswer]]) -> ReleaseAnswer:
@@ -94,8 +117,7 @@ def compose_release(outcomes: Sequence[Outcome[ReleaseAnswer]]) -> ReleaseAnswer
             reasons.append(_own(layer, "allowed_with_reasons", "allow", "no reasons beside allow"))
     if limits.regions is not None and not limits.regions:
         reasons.append(_own(_ORDER[0], "no_common_region", "obligations.regions", "one region"))
-    if not outcomes:
-        reasons.append(_own(_ORDER[0], "no_policy", None, "an active release policy"))
+    reasons += _unguarded(outcomes, PolicyKind.RELEASE)
     return ReleaseAnswer(allow=not reasons, reasons=tuple(reasons), obligations=limits)
 
 
@@ -106,15 +128,14 @@ def compose_appraisal(outcomes: Sequence[Outcome[AppraisalAnswer]]) -> Appraisal
     """
     reasons = [*_spoken(outcomes)]
     vectors = [answer.trust_vector for _, answer in _answers(outcomes)]
-    if not outcomes:
-        reasons.append(_own(_ORDER[0], "no_policy", None, "an active appraisal policy"))
-    if len(vectors) < max(1, len(outcomes)):
+    unguarded = _unguarded(outcomes, PolicyKind.APPRAISAL)
+    if unguarded or len(vectors) < len(outcomes):
         vectors.append(_nothing_trusted())
     return AppraisalAnswer(
         trust_vector=TrustVector(
             **{one.attribute: worst(*(vector.tier(one) for vector in vectors)) for one in Dimension}
         ),
-        reasons=tuple(reasons),
+        reasons=(*reasons, *unguarded),
     )
 
 
@@ -123,8 +144,8 @@ def compose_enrollment(outcomes: Sequence[Outcome[EnrollmentAnswer]]) -> Enrollm
     reasons = [*_spoken(outcomes)]
     answers = _answers(outcomes)
     verdict = max((a.answer for _, a in answers), key=_WELCOME.index, default=Admission.REJECT)
-    if not outcomes:
-        reasons.append(_own(_ORDER[0], "no_policy", None, "an active enrollment policy"))
+    unguarded = _unguarded(outcomes, PolicyKind.ENROLLMENT)
+    reasons += unguarded
     labels: dict[str, str] = {}
     for layer, answer in answers:
         for label in answer.labels:
@@ -137,7 +158,7 @@ def compose_enrollment(outcomes: Sequence[Outcome[EnrollmentAnswer]]) -> Enrollm
                     )
                 )
                 verdict = Admission.REJECT
-    if len(answers) < len(outcomes):
+    if unguarded or len(answers) < len(outcomes):
         verdict = Admission.REJECT
     return EnrollmentAnswer(
         answer=verdict,
@@ -173,6 +194,22 @@ def _spoken(outcomes: Iterable[Outcome[_A]]) -> list[Reason]:
         for one in ordered
         for reason in ((one.reason,) if isinstance(one, Silent) else one.answer.reasons)
     ]
+
+
+def _unguarded(outcomes: Iterable[Outcome[_A]], kind: PolicyKind) -> tuple[Reason, ...]:
+    """Return the reason that counts when the organisation has no policy of this kind.
+
+    Whoever may write a narrower layer's policy could otherwise decide alone, without the limits
+    that the organisation relies on.
+    """
+    if any(one.layer is GUARDRAIL for one in outcomes):
+        return ()
+    return (
+        replace(
+            _own(GUARDRAIL, "no_policy", None, f"an active {kind} policy of the organisation"),
+            hint="activate one for the organisation; the other layers can only narrow what it says",
+        ),
+    )
 
 
 def _strictest(all_limits: Sequence[Obligations]) -> Obligations:

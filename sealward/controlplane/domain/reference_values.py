@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, unique
+from typing import Final
 
 from sealward.controlplane.domain.records import JsonText
+
+MAX_DOCUMENT_BYTES: Final = 8 * 1024 * 1024  # of one import: its most values with room for names
 
 
 @unique
@@ -24,7 +27,10 @@ class ReferenceSetState(StrEnum):
 
 @unique
 class ReferenceValueState(StrEnum):
-    """A withdrawn value stays as a record of what once passed; it matches nothing."""
+    """A withdrawn value stays as a record of what once passed; it matches nothing.
+
+    Withdrawn is a (kind, key), not a row: the state is the same in every set that names the value.
+    """
 
     active = "active"
     withdrawn = "withdrawn"

@@ -39,6 +39,18 @@ class WorkloadKey:
     created: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creator:
+    """A creator key that an administrator pinned to a workload: whose models it may run."""
+
+    workload: str
+    key_id: str  # lower hex SHA-256 of `public`
+    public: bytes = field(repr=False)  # the whole key, as docs/specs/sealed-model.md encodes it
+    by: str
+    added: datetime
+    entry_id: str
+
+
 @unique
 class ModelState(StrEnum):
     """Only an active version is granted."""
@@ -60,6 +72,7 @@ class ModelVersion:
     core_digest: str
     signed_digest: str
     content_key_id: str
+    creator_key_id: str  # whose signatures were verified when it was registered
     registration: bytes = field(repr=False)
     state: ModelState
     registered: datetime

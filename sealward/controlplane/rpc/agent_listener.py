@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
@@ -17,6 +17,7 @@ from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.leases import SignedTerms
 from sealward.controlplane.rpc.calls import (
     Desk,
+    Lane,
     agent_version,
     require_protocol,
     require_purpose,
@@ -40,6 +41,7 @@ from sealward.verifier.rats.binding import Purpose, thumbprint
 POLL_S: Final = 5.0  # the floor under lost bells; every writer of this process rings them
 RENEWAL_JITTER: Final = 0.1  # renewals of a fleet that started together spread over this share
 _PUSHED_AT_ONCE: Final = 64
+_MESSAGE_PAUSE_S: Final = 0.05  # between two messages of one stream: no node crowds out another
 _MAX_SEQUENCE: Final = (1 << 63) - 1  # what the database column holds
 
 _log = structlog.get_logger(__name__)
@@ -49,6 +51,7 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
     """Translates between messages and services; decides nothing.
 
     Args:
+        pushes: threads for reading what is to be pushed; decisions never keep a revocation waiting.
         jitter: returns a number in 0..1, for spreading renewals.
     """
 
@@ -60,15 +63,23 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
         wipes: WipeService,
         database: Database,
         bells: StreamBells,
+        pushes: Lane,
         jitter: Callable[[], float],
     ) -> None:
         self._desk = desk
+        self._pushes = pushes
         self._attestation = attestation
         self._wipes = wipes
         self._database = database
         self._bells = bells
         self._jitter = jitter
         self._renewals: dict[str, datetime] = {}  # when this process means to push a challenge next
+
+    async def _abort(
+        self, context: Context, error: Exception, call: str, correlation_id: str
+    ) -> NoReturn:
+        count = self._desk.refusals.count
+        await abort(context, error, call=call, correlation_id=correlation_id, count=count)
 
     async def GetChallenge(  # noqa: N802 - the name in the contract
         self, request: agent_pb2.ChallengeRequest, context: Context
@@ -81,7 +92,7 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
             require_purpose(request, agent_pb2.PURPOSE_ATTEST)
             return self._desk.challenge(Purpose.ATTEST, peer.tls_spki)
         except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
-            await abort(context, error, call="GetChallenge", correlation_id=correlation_id)
+            await self._abort(context, error, "GetChallenge", correlation_id)
 
     async def Attest(  # noqa: N802 - the name in the contract
         self, request: agent_pb2.AttestRequest, context: Context
@@ -109,7 +120,7 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
             answer = await self._desk.decide(lambda: self._attestation.attest(call))
             return self._response(answer, peer, received, correlation_id)
         except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
-            await abort(context, error, call="Attest", correlation_id=correlation_id)
+            await self._abort(context, error, "Attest", correlation_id)
 
     async def Watch(  # noqa: N802 - the name in the contract
         self, request_iterator: AsyncIterator[agent_pb2.AgentMessage], context: Context
@@ -124,12 +135,14 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
             await self._desk.decide(
                 lambda: self._database.read(lambda tx: require_admitted(tx.nodes.get(node_id)))
             )
+            # The agent learns now that it is heard, not with the first push.
+            await context.send_initial_metadata(())
             async for message in self._pushed(
                 peer, node_id, hello.highest_sequence, request_iterator
             ):
                 yield message
         except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
-            await abort(context, error, call="Watch", correlation_id=correlation_id)
+            await self._abort(context, error, "Watch", correlation_id)
 
     def _response(
         self, answer: AttestAnswer, peer: Peer, received: datetime, correlation_id: str
@@ -185,6 +198,8 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
             for task in tasks:
                 task.cancel()
             self._bells.take_down(node_id, bell)
+            if not self._bells.hanging(node_id):
+                self._renewals.pop(node_id, None)
 
     async def _receive(
         self,
@@ -196,6 +211,7 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
         """Answer what the agent says; the end of its messages is the end of the stream."""
         try:
             async for message in incoming:
+                await asyncio.sleep(_MESSAGE_PAUSE_S)
                 kind = message.WhichOneof("message")
                 if kind == "challenge_wanted":
                     challenge = self._desk.challenge(Purpose.ATTEST, peer.tls_spki)
@@ -223,10 +239,11 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
         try:
             while True:
                 bell.clear()
-                for terms in await self._terms_after(node_id, sequence):
-                    sequence = terms.sequence
-                    if terms.kind == TermsKind.REVOCATION.name.lower():
-                        await outbox.put(agent_pb2.ServerMessage(terms=terms.cose))
+                while page := await self._terms_after(node_id, sequence):
+                    for terms in page:
+                        sequence = terms.sequence
+                        if terms.kind == TermsKind.REVOCATION.name.lower():
+                            await outbox.put(agent_pb2.ServerMessage(terms=terms.cose))
                 wait = await self._challenge_if_due(peer, node_id, outbox)
                 try:
                     await asyncio.wait_for(bell.wait(), timeout=min(wait, POLL_S))
@@ -236,7 +253,7 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
             await outbox.put(None)
 
     async def _terms_after(self, node_id: str, sequence: int) -> tuple[SignedTerms, ...]:
-        return await self._desk.decide(
+        return await self._pushes.run(
             lambda: self._database.read(
                 lambda tx: tx.terms.after(node_id, sequence, limit=_PUSHED_AT_ONCE)
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -22,21 +24,72 @@ MAX_SPKI: Final = 1024  # bytes; a P-256 SubjectPublicKeyInfo has 91
 T = TypeVar("T")
 
 
+class Lane:
+    """Threads of their own for one kind of work, with a bounded queue in front of them (F30).
+
+    Enrolments are anonymous, renewals keep leases alive, pushes revoke them: none of them waits
+    behind another's flood, and what does not fit is refused at once instead of growing a queue.
+    """
+
+    def __init__(self, executor: Executor, *, most: int) -> None:
+        """`most` pieces of work may be waiting or running."""
+        self._executor = executor
+        self._most = most
+        self._inside = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread of this lane.
+
+        Raises:
+            Refused: `rate_limited`.
+        """
+        if self._inside >= self._most:
+            raise Refused(
+                Code.rate_limited, "too many requests of this kind wait", "try again later"
+            )
+        self._inside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        finally:
+            self._inside -= 1
+
+
+class Refusals:
+    """Counts what was refused; the log gets one entry an interval, never one a request (F25)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def count(self, call: str, code: str) -> None:
+        """Count one refusal; both names come from closed lists."""
+        with self._lock:
+            self._counts[f"{call}/{code}"] += 1
+
+    def drain(self) -> dict[str, int]:
+        """Return the counts since the last time, and begin anew."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        return dict(sorted(counts.items()))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What every call needs.
+    """What every call of one listener needs.
 
     Attributes:
         clock: the only source of time.
         random_bytes: for correlation ids.
-        executor: threads for decisions; the event loop only moves bytes.
+        lane: threads for decisions; the event loop only moves bytes.
         challenges: makes challenges.
+        refusals: counts what was refused.
     """
 
     clock: Clock
     random_bytes: RandomBytes
-    executor: Executor
+    lane: Lane
     challenges: ChallengeService
+    refusals: Refusals
 
     def correlation_id(self) -> str:
         """Return a fresh id that a node can quote to an operator."""
@@ -44,7 +97,7 @@ class Desk:
 
     async def decide(self, work: Callable[[], T]) -> T:
         """Run a synchronous decision in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+        return await self.lane.run(work)
 
     def challenge(self, purpose: Purpose, tls_spki: bytes) -> agent_pb2.Challenge:
         """Return a fresh challenge message."""

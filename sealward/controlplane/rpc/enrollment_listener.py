@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.policies import Admission
@@ -43,6 +43,12 @@ class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
         self._desk = desk
         self._service = service
 
+    async def _abort(
+        self, context: Context, error: Exception, call: str, correlation_id: str
+    ) -> NoReturn:
+        count = self._desk.refusals.count
+        await abort(context, error, call=call, correlation_id=correlation_id, count=count)
+
     async def GetChallenge(  # noqa: N802 - the name in the contract
         self, request: agent_pb2.ChallengeRequest, context: Context
     ) -> agent_pb2.Challenge:
@@ -56,7 +62,7 @@ class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
             require_purpose(request, agent_pb2.PURPOSE_ENROLL)
             return self._desk.challenge(Purpose.ENROLL, _named_key(request.tls_spki))
         except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
-            await abort(context, error, call="GetChallenge", correlation_id=correlation_id)
+            await self._abort(context, error, "GetChallenge", correlation_id)
 
     async def Enroll(  # noqa: N802 - the name in the contract
         self, request: agent_pb2.EnrollRequest, context: Context
@@ -83,7 +89,7 @@ class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
             answer = await self._desk.decide(lambda: self._service.enroll(call))
             return _response(answer, correlation_id)
         except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
-            await abort(context, error, call="Enroll", correlation_id=correlation_id)
+            await self._abort(context, error, "Enroll", correlation_id)
 
 
 def _named_key(tls_spki: bytes) -> bytes:

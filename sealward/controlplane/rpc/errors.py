@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 import grpc
@@ -49,8 +50,15 @@ def status_of(error: DomainError) -> grpc.StatusCode:
     return _BY_CODE.get(error.code) or _BY_FAULT[type(error)]
 
 
-async def abort(context: Context, error: Exception, *, call: str, correlation_id: str) -> NoReturn:
-    """End the call with what the node may know, and log what an operator needs."""
+async def abort(
+    context: Context,
+    error: Exception,
+    *,
+    call: str,
+    correlation_id: str,
+    count: Callable[[str, str], None],
+) -> NoReturn:
+    """End the call with what the node may know, count it, and log what an operator needs."""
     if isinstance(error, DomainError):
         _log.info(
             "call refused",
@@ -63,6 +71,7 @@ async def abort(context: Context, error: Exception, *, call: str, correlation_id
     else:
         _log.error("call failed", call=call, correlation_id=correlation_id, exc_info=error)
         status, code = grpc.StatusCode.INTERNAL, "internal"
+    count(call, code)
     metadata = ((CODE_KEY, code), (CORRELATION_KEY, correlation_id))
     await context.abort(status, code, trailing_metadata=metadata)
     raise AssertionError("abort does not return")

@@ -30,10 +30,12 @@ class StrictParsing(grpc.aio.ServerInterceptor):
 
     Args:
         random_bytes: for correlation ids.
+        count: told of every refusal, by call and code.
     """
 
-    def __init__(self, random_bytes: RandomBytes) -> None:
+    def __init__(self, random_bytes: RandomBytes, count: Callable[[str, str], None]) -> None:
         self._random_bytes = random_bytes
+        self._count = count
 
     async def intercept_service(
         self,
@@ -62,7 +64,13 @@ class StrictParsing(grpc.aio.ServerInterceptor):
                 request = _parsed(parse, data)
             except Refused as error:
                 correlation_id = self._random_bytes(8).hex()
-                await abort(context, error, call=call, correlation_id=correlation_id)
+                await abort(
+                    context,
+                    error,
+                    call=call,
+                    correlation_id=correlation_id,
+                    count=self._count,
+                )
             return await behaviour(request, context)
 
         return behave

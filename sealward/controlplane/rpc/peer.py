@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 
 import grpc.aio
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealward.controlplane.domain.errors import Code, Refused
+from sealward.verifier.rats.binding import thumbprint
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_CERTIFICATES_REMEMBERED: Final = 4096  # a node calls several times under each of its certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Peer:
 def peer_of(context: Context, now: datetime) -> Peer:
     """Return the peer of a mutual-TLS connection.
 
-    TLS checks a certificate only when a connection begins, so its end is checked at every call.
+    TLS checked root and signature; here the name must be that of the certificate's own key (F19b).
+    TLS checks dates only when a connection begins, so the end is checked at every call.
 
     Raises:
         Refused: `unauthenticated`.
@@ -42,9 +46,19 @@ def peer_of(context: Context, now: datetime) -> Peer:
     presented = tuple(context.auth_context().get("x509_pem_cert", ()))
     if len(presented) != 1:
         raise Refused(Code.unauthenticated, "the connection shows no client certificate")
-    certificate = x509.load_pem_x509_certificate(presented[0])
-    not_after = certificate.not_valid_after_utc
-    if now >= not_after:
+    peer = _read(presented[0])
+    if now >= peer.not_after:
         raise Refused(Code.unauthenticated, "the node certificate has expired", "enrol again")
+    return peer
+
+
+@lru_cache(maxsize=_CERTIFICATES_REMEMBERED)
+def _read(pem: bytes) -> Peer:
+    """Return what a certificate says; the same bytes always say the same."""
+    certificate = x509.load_pem_x509_certificate(pem)
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Peer(tls_spki=spki, not_after=not_after)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if len(uris) != 1 or not uris[0].endswith(f"/node/{thumbprint(spki).hex()}"):
+        raise Refused(Code.unauthenticated, "the certificate does not name its own key")
+    return Peer(tls_spki=spki, not_after=certificate.not_valid_after_utc)

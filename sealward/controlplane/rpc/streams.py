@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Final
+
+from sealward.controlplane.domain.errors import Code, Refused
+
+STREAMS_PER_NODE: Final = 4  # one in use, and a few that a broken network has not ended yet
 
 
 class StreamBells:
@@ -19,14 +24,23 @@ class StreamBells:
         self._bells: dict[str, set[asyncio.Event]] = {}
 
     def hang(self, node_id: str) -> asyncio.Event:
-        """Return a new bell for one stream.
+        """Return a new bell for one stream, which clears it and takes it down when it ends.
 
-        The stream clears it, and takes it down when it ends.
+        Raises:
+            Refused: `rate_limited` when the node has as many streams as it may.
         """
         bell = asyncio.Event()
         with self._lock:
-            self._bells.setdefault(node_id, set()).add(bell)
+            bells = self._bells.setdefault(node_id, set())
+            if len(bells) >= STREAMS_PER_NODE:
+                raise Refused(Code.rate_limited, "the node has too many streams", "close one")
+            bells.add(bell)
         return bell
+
+    def hanging(self, node_id: str) -> bool:
+        """Tell whether the node has a stream here."""
+        with self._lock:
+            return node_id in self._bells
 
     def take_down(self, node_id: str, bell: asyncio.Event) -> None:
         """Forget a bell."""

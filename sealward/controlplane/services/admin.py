@@ -8,6 +8,7 @@ from typing import Self
 from sealward.controlplane.services.administration import Dependencies
 from sealward.controlplane.services.audit_log import AuditLog
 from sealward.controlplane.services.client_tokens import ClientTokens
+from sealward.controlplane.services.creators import Creators
 from sealward.controlplane.services.join_tokens import JoinTokens
 from sealward.controlplane.services.leases import Leases
 from sealward.controlplane.services.models import Models
@@ -28,6 +29,7 @@ class AdminServices:
 
     audit_log: AuditLog
     client_tokens: ClientTokens
+    creators: Creators
     join_tokens: JoinTokens
     leases: Leases
     models: Models
@@ -46,6 +48,7 @@ class AdminServices:
         return cls(
             audit_log=AuditLog(on, trust.trust_domain),
             client_tokens=ClientTokens(on, trust.trust_domain),
+            creators=Creators(on),
             join_tokens=JoinTokens(on),
             leases=Leases(on),
             models=Models(on),

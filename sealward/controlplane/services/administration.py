@@ -43,6 +43,11 @@ class Dependencies:
     random_bytes: RandomBytes
     wake: Wake
 
+    @property
+    def tenant(self) -> str:
+        """The tenant that the database's units of work are scoped to."""
+        return self.database.read(lambda tx: tx.tenant)
+
     def record(
         self,
         tx: Transaction,

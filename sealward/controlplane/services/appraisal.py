@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from sealward.controlplane.domain.errors import Code, Unavailable
 from sealward.controlplane.domain.nodes import ClockClass, FailureClass, Node
 from sealward.controlplane.domain.policies import AppraisalAnswer, Reason
-from sealward.controlplane.domain.policy_composition import compose_appraisal, outcome
+from sealward.controlplane.domain.policy_composition import (
+    Outcome,
+    compose_appraisal,
+    outcome,
+    stalled,
+)
 from sealward.controlplane.domain.policy_engine import LayerPolicy, PolicyEngine
 from sealward.controlplane.domain.records import Labels
 from sealward.controlplane.services.facts import AppraisalFacts, Document, rfc3339
@@ -35,7 +41,9 @@ REQUIRED: Final = frozenset(
     )
 )
 # Failures that say something about the code or the platform itself: recovery needs a person (F18).
-_INTEGRITY: Final = frozenset(("unknown_measurement", "debug_enabled", "distrusted"))
+_INTEGRITY: Final = frozenset(
+    ("unknown_measurement", "debug_enabled", "distrusted", "platform_denied")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +151,7 @@ class Appraiser:
             outcome(AppraisalAnswer, self.engine, policy, document, facts.reference.document)
             for policy in facts.appraisal
         ]
+        require_answered(outcomes)
         answer = compose_appraisal(outcomes)
         vector = answer.trust_vector
         deciding = [v for v in verdicts if not (self.development and _is_development(v))]
@@ -152,13 +161,16 @@ class Appraiser:
             *map(_verdict_reason, verdicts),
             *(reason_json(reason) for reason in answer.reasons if reason.code not in told),
         )
-        code = _first_code(deciding, answer.reasons) if result is not Posture.COMPLIANT else ""
+        codes = _codes(deciding, answer.reasons) if result is not Posture.COMPLIANT else ()
+        if facts.platform_denied:
+            result, codes = Posture.NONCOMPLIANT, (Code.platform_denied.value, *codes)
+            reasons = (_denied_platform(claims), *reasons)
         entry = next(iter(facts.reference.entries), {})
         return Appraised(
             vector=cap(vector, verdicts),
             posture=result,
-            code=code,
-            failure=_failure(code),
+            code=codes[0] if codes else "",
+            failure=_failure(codes),
             reasons=reasons,
             policies=policy_digests(facts.appraisal),
             clock=_clock(claims, entry),
@@ -206,17 +218,46 @@ def _verdict_reason(verdict: Verdict) -> dict[str, json.Canonical]:
     }
 
 
-def _first_code(verdicts: list[Verdict], reasons: tuple[Reason, ...]) -> str:
+def require_answered(outcomes: Sequence[Outcome[Any]]) -> None:
+    """Refuse to decide while an engine is not answering.
+
+    Raises:
+        Unavailable: `policy_engine_unavailable`; nothing is granted and nothing taken away.
+    """
+    reason = stalled(outcomes)
+    if reason is not None:
+        raise Unavailable(
+            Code.policy_engine_unavailable,
+            f"{reason.rule}: {reason.actual}",
+            "look at the policy that does not answer; leases end at their horizons meanwhile",
+        )
+
+
+def _codes(verdicts: list[Verdict], reasons: tuple[Reason, ...]) -> tuple[str, ...]:
+    """Return the codes behind a posture that is not compliant, the verifier's own first."""
     codes = [v.code.value for v in verdicts] + [
         r.code for r in reasons if r.code != VerdictCode.DEVELOPMENT_ROOT.value
     ]
-    return codes[0] if codes else "claim_not_vouched_for"
+    return tuple(codes) or ("claim_not_vouched_for",)
 
 
-def _failure(code: str) -> FailureClass | None:
-    if not code:
+def _failure(codes: tuple[str, ...]) -> FailureClass | None:
+    """Return the worst class among the codes: one doubt about the code itself decides (F1)."""
+    if not codes:
         return None
-    return FailureClass.integrity if code in _INTEGRITY else FailureClass.policy
+    return FailureClass.integrity if _INTEGRITY & set(codes) else FailureClass.policy
+
+
+def _denied_platform(claims: Document) -> dict[str, json.Canonical]:
+    return {
+        "code": Code.platform_denied.value,
+        "claim": "claims.platform_id",
+        "expected": "a platform that is not denied",
+        "actual": claims.get("platform_id"),
+        "hint": "an administrator denied this platform; no policy can lift it",
+        "layer": "controlplane",
+        "rule": "controlplane",
+    }
 
 
 def _clock(claims: Document, entry: Mapping[str, json.Canonical]) -> ClockClass:

@@ -34,8 +34,14 @@ from sealward.controlplane.domain.records import RandomBytes
 from sealward.controlplane.services import inputs, lease_ledger, ratchet
 from sealward.controlplane.services.administration import Wake
 from sealward.controlplane.services.appraisal import Appraised, Appraiser, Subject
-from sealward.controlplane.services.decision_record import Record, append_decision, store_evidence
-from sealward.controlplane.services.evidence import BoundEvidence, EvidenceGate, Presented
+from sealward.controlplane.services.decision_record import Record, append_decision, latest_evidence
+from sealward.controlplane.services.enrollment import require_same_instance
+from sealward.controlplane.services.evidence import (
+    BoundEvidence,
+    EvidenceGate,
+    Presented,
+    spend_quietly,
+)
 from sealward.controlplane.services.facts import AppraisalFacts, epoch_digest, read_appraisal_facts
 from sealward.controlplane.services.lease_ledger import LeaseChange
 from sealward.controlplane.services.node_certificates import NodeCertificate, NodeCertificates
@@ -44,9 +50,11 @@ from sealward.controlplane.services.ports import Clock, Database, Keystore, Tran
 from sealward.controlplane.services.ratchet import RatchetStep
 from sealward.controlplane.services.release import (
     Case,
+    Released,
     ReleaseFacts,
     Releaser,
     WorkloadDenial,
+    unopened,
 )
 from sealward.controlplane.services.release_core import (
     ReleaseCore,
@@ -60,6 +68,8 @@ from sealward.sealing.memory import wipe
 from sealward.verifier.rats.binding import thumbprint
 from sealward.verifier.rats.result import Posture
 
+# Two holders of one instance: of its ratchet, or of its key. One of them is not who it says.
+_STOLEN: Final = frozenset((Code.clone_detected, Code.instance_changed))
 _ATTEMPTS: Final = 4  # a fence that moves more often than this during one call is an outage of ours
 MAX_WORKLOADS: Final = 16  # asked for in one call
 RENEW_AT: Final = 0.8  # of the horizon (blueprint 4.5); the listener adds jitter
@@ -159,12 +169,9 @@ class AttestationService:
         try:
             bound = self.gate.authenticate(call.presented, challenge)
             return self._decide(call, bound)
-        except DomainError as error:
-            if error.code is not Code.challenge_spent:
-                self.database.write(
-                    lambda tx: tx.challenges.spend(challenge.nonce_hash, challenge.expires)
-                )
-            if error.code is Code.clone_detected:
+        except Exception as error:
+            spend_quietly(self.database, challenge)
+            if isinstance(error, DomainError) and error.code in _STOLEN:
                 self._quarantine(call, error)
             raise
 
@@ -198,12 +205,7 @@ class AttestationService:
             return node, facts, self.releaser.read(tx, node, call.workloads, facts.epochs)
 
         node, facts, release_facts = self.database.read(read)
-        if authentic.instance_value != node.instance_value:
-            raise Refused(
-                Code.instance_changed,
-                "the evidence comes from another instance than the one that enrolled this key",
-                "enrol again with fresh keys",
-            )
+        require_same_instance(node, authentic)
         step = ratchet.step(self.keystore, node, bound.binding)
         appraised = self.appraiser.appraise(
             facts, claims, Subject.of(node), verdicts=authentic.verdicts, now=now
@@ -228,12 +230,14 @@ class AttestationService:
                 now=now,
             ),
         )
+        held = frozenset(lease.hex() for lease in bound.binding.statement.held_leases)
+        openable, keys = self._open_keys(released, release_facts, held=held, now=now)
         changes = lease_ledger.change_leases(
             node_id=node_id,
             active=release_facts.active,
-            releases=released.releases,
-            end_causes={denial.workload: denial.code for denial in released.denials},
-            held=frozenset(lease.hex() for lease in bound.binding.statement.held_leases),
+            releases=openable.releases,
+            end_causes={denial.workload: denial.code for denial in openable.denials},
+            held=held,
             leased_models=release_facts.leased_models,
             failure=appraised.failure,
             challenge_issued=bound.challenge.issued,
@@ -248,23 +252,36 @@ class AttestationService:
             active=release_facts.active,
             appraised=appraised,
             changes=changes,
-            denials=released.denials,
+            denials=openable.denials,
             step=step,
-            content_keys=self._content_keys(changes, release_facts),
+            content_keys=keys,
             certificate=certificate,
             now=now,
         )
 
-    def _content_keys(
-        self, changes: tuple[LeaseChange, ...], facts: ReleaseFacts
-    ) -> dict[str, bytearray]:
-        # Opened before the commit, so that a lease is never granted whose key cannot be opened.
-        return {
-            model.content_key_id: self.core.content_key(model, facts.keys[model.workload])
-            for change in changes
-            if change.needs_keys and change.release is not None
-            for model in change.release.models
-        }
+    def _open_keys(
+        self, released: Released, facts: ReleaseFacts, *, held: frozenset[str], now: datetime
+    ) -> tuple[Released, dict[str, bytearray]]:
+        """Open the content keys that may travel; a workload whose keys do not open is refused.
+
+        Before the commit, so that a lease is never granted whose key cannot be opened. Keys that
+        a node carries already are not opened: no key moves on a renewal.
+        """
+        releases, denials = [], [*released.denials]
+        keys: dict[str, bytearray] = {}
+        carried = lease_ledger.carried_keys(facts.active, facts.leased_models, held=held, now=now)
+        for release in released.releases:
+            wanted = {m.content_key_id for m in release.models}
+            needed = wanted - carried.get(release.workload, frozenset())
+            try:
+                for model in release.models:
+                    if needed:
+                        key = self.core.content_key(model, facts.keys[model.workload])
+                        keys[model.content_key_id] = key
+                releases.append(release)
+            except Refused as refusal:
+                denials.append(unopened(release.workload, refusal))
+        return Released(tuple(releases), tuple(denials)), keys
 
     # Step 7: all or nothing.
 
@@ -283,6 +300,10 @@ class AttestationService:
             correlation_id=call.correlation_id,
             now=evaluation.now,
             random_bytes=self.random_bytes,
+        )
+
+        evidence = latest_evidence(
+            evaluation.node.node_id, bound, evaluation.facts, evaluation.appraised
         )
 
         def write(tx: Transaction) -> IssuedTerms:
@@ -308,7 +329,7 @@ class AttestationService:
             )
             lease_ledger.apply(tx, evaluation.changes, sequence=issued.sequence)
             tx.nodes.save(_after(node, evaluation, bound, call))
-            store_evidence(tx, node.node_id, bound, evaluation.facts, evaluation.appraised)
+            tx.evidence.put(evidence)
             append_decision(tx, record)
             return issued
 

@@ -16,15 +16,17 @@ _BATCH: Final = 500  # entries held in memory at once
 def export_log(database: Database, origin: str) -> Iterator[bytes]:
     """Yield the lines of an export up to the newest checkpoint, each with its newline.
 
+    The log is the whole installation's: entries of other tenants show their commitments only.
     Each batch is a unit of its own: the log only grows, so what was read before stays true.
     """
     yield header_line(origin)
+    tenant = database.read(lambda tx: tx.tenant)
     size = 0
     while checkpoints := _checkpoints(database, size):
         for checkpoint in checkpoints:
             while size < checkpoint.size:
                 for entry in _entries(database, size, min(_BATCH, checkpoint.size - size)):
-                    yield entry_line(entry)
+                    yield entry_line(entry, opened=entry.tenant == tenant)
                     size += 1
             yield checkpoint_line(checkpoint.note)
 

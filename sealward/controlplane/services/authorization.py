@@ -44,6 +44,7 @@ class Right(StrEnum):
     join_token_create = "join_token.create"  # noqa: S105 - the name of a right, not a token
     label_assign = "label.assign"  # a selector reads labels: whoever sets one sets policy (F21)
     workload_create = "workload.create"
+    creator_manage = "creator.manage"  # whose models a workload runs; removing one withdraws them
     model_register = "model.register"
     client_token_create = "client_token.create"  # noqa: S105 - the name of a right, not a token
     node_admit = "node.admit"

@@ -107,26 +107,24 @@ def append_decision(tx: Transaction, record: Record) -> None:
     tx.audit.append(record.entry)
 
 
-def store_evidence(
-    tx: Transaction, node_id: str, bound: BoundEvidence, facts: AppraisalFacts, appraised: Appraised
-) -> None:
-    """Keep the latest evidence of a node, to lower its posture later without asking it (F17)."""
+def latest_evidence(
+    node_id: str, bound: BoundEvidence, facts: AppraisalFacts, appraised: Appraised
+) -> NodeEvidence:
+    """Return what is kept of a node, to lower its posture later without asking it (F17)."""
     claims = _text(bound.authenticated.claims.to_json())
-    tx.evidence.put(
-        NodeEvidence(
-            node_id=node_id,
-            cmw=bound.evidence,
-            evidence_digest=bound.evidence_digest,
-            claims=claims,
-            claims_digest=hashlib.sha256(claims.encode()).hexdigest(),
-            verifier_build=bound.authenticated.verifier_build,
-            anchors_digest=bound.authenticated.anchors_digest,
-            as_of=bound.challenge.issued,
-            posture=appraised.posture,
-            trust_vector=_text(appraised.vector.to_json()),
-            reasons=_text(list(appraised.reasons)),
-            matches=facts.reference.matches,
-        )
+    return NodeEvidence(
+        node_id=node_id,
+        cmw=bound.evidence,
+        evidence_digest=bound.evidence_digest,
+        claims=claims,
+        claims_digest=hashlib.sha256(claims.encode()).hexdigest(),
+        verifier_build=bound.authenticated.verifier_build,
+        anchors_digest=bound.authenticated.anchors_digest,
+        as_of=bound.challenge.issued,
+        posture=appraised.posture,
+        trust_vector=_text(appraised.vector.to_json()),
+        reasons=_text(list(appraised.reasons)),
+        matches=facts.reference.matches,
     )
 
 

@@ -28,7 +28,7 @@ from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.challenge import Challenge
 from sealward.controlplane.domain.decisions import DecisionKind, Outcome
-from sealward.controlplane.domain.errors import Code, Conflict, DomainError, Refused
+from sealward.controlplane.domain.errors import Code, Conflict, Refused
 from sealward.controlplane.domain.nodes import Node, NodeState
 from sealward.controlplane.domain.platforms import Platform, PlatformState
 from sealward.controlplane.domain.policies import Admission, EnrollmentAnswer, PolicyKind
@@ -44,17 +44,24 @@ from sealward.controlplane.services.appraisal import (
     Subject,
     policy_digests,
     reason_json,
+    require_answered,
     tier_names,
 )
 from sealward.controlplane.services.bearer import BearerUse
-from sealward.controlplane.services.decision_record import Record, append_decision, store_evidence
-from sealward.controlplane.services.evidence import BoundEvidence, EvidenceGate, Presented
+from sealward.controlplane.services.decision_record import Record, append_decision, latest_evidence
+from sealward.controlplane.services.evidence import (
+    BoundEvidence,
+    EvidenceGate,
+    Presented,
+    spend_quietly,
+)
 from sealward.controlplane.services.facts import AppraisalFacts, read_appraisal_facts, rfc3339
 from sealward.controlplane.services.node_certificates import NodeCertificate, NodeCertificates
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Clock, Database, Keystore, Transaction
 from sealward.controlplane.services.revocation import fence
 from sealward.verifier.rats.binding import thumbprint
+from sealward.verifier.rats.claims import Claims
 from sealward.verifier.wire import json
 
 PROOF_LABEL: Final = b"sealward/enroll-proof/v1"
@@ -115,6 +122,12 @@ class _Facts:
     platform: Platform | None
     join_token: JoinToken | None
 
+    @property
+    def spends_token(self) -> str | None:
+        """Id of the join token that an admission spends; None when there is none left to spend."""
+        unused = self.join_token is not None and self.join_token.used is None
+        return self.join_token.token_id if self.join_token and unused else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollmentService:
@@ -144,11 +157,8 @@ class EnrollmentService:
             require_proof(call, challenge)
             bound = self.gate.authenticate(call.presented, challenge)
             return self._decide(call, bound)
-        except DomainError as error:
-            if error.code is not Code.challenge_spent:
-                self.database.write(
-                    lambda tx: tx.challenges.spend(challenge.nonce_hash, challenge.expires)
-                )
+        except Exception:
+            spend_quietly(self.database, challenge)
             raise
 
     def _decide(self, call: EnrollCall, bound: BoundEvidence) -> EnrollAnswer:
@@ -165,6 +175,7 @@ class EnrollmentService:
         now = self.clock.now()
         node_id = thumbprint(call.presented.tls_spki).hex()
         facts = self._read(call, bound, node_id, now)
+        require_same_instance(facts.known, bound.authenticated.claims)
         _require_same_instance(facts.known, bound)
         subject = (
             Subject.of(facts.known)
@@ -202,17 +213,18 @@ class EnrollmentService:
             if admission is Admission.ADMIT
             else None
         )
+        evidence = latest_evidence(node_id, bound, facts.appraisal, appraised)
 
         def write(tx: Transaction) -> None:
             tx.epochs.require(facts.appraisal.epochs)
             tx.challenges.spend(bound.challenge.nonce_hash, bound.challenge.expires)
             if tx.nodes.find(node_id) != facts.known:
                 raise Conflict(Code.state_changed, "the node changed during the decision")
-            if facts.join_token is not None and admission is Admission.ADMIT:
-                tx.join_tokens.use(facts.join_token.token_id, node_id, now)
+            if facts.spends_token and admission is Admission.ADMIT:
+                tx.join_tokens.use(facts.spends_token, node_id, now)
             self._store(tx, node, facts.known, now)
             if node is not facts.known:
-                store_evidence(tx, node_id, bound, facts.appraisal, appraised)
+                tx.evidence.put(evidence)
             append_decision(tx, record)
 
         self.database.write(write)
@@ -250,13 +262,18 @@ class EnrollmentService:
                 policies=self.book.active(tx, PolicyKind.ENROLLMENT, appraisal.epochs),
                 known=tx.nodes.find(node_id),
                 platform=None if platform_id is None else tx.platforms.find(platform_id),
-                join_token=self._join_token(tx, call.join_token, now),
+                join_token=self._join_token(tx, call.join_token, node_id, now),
             )
 
         return self.database.read(read)
 
-    def _join_token(self, tx: Transaction, text: str, now: datetime) -> JoinToken | None:
+    def _join_token(
+        self, tx: Transaction, text: str, node_id: str, now: datetime
+    ) -> JoinToken | None:
         """Return the usable join token that `text` is; a token that is not usable is an error.
+
+        The node that used a token may show it again, even after its end: it enrols anew whenever
+        its certificate has run out, and it knows no other secret.
 
         Raises:
             Refused: `join_token_invalid`, `join_token_expired` or `join_token_spent`.
@@ -280,6 +297,8 @@ class EnrollmentService:
             raise Refused(
                 Code.join_token_invalid, "the join token is not ours", "ask for a new one"
             )
+        if token.used_by == node_id:
+            return token
         if now >= token.expires:
             raise Refused(
                 Code.join_token_expired, "the join token has expired", "ask for a new one"
@@ -314,12 +333,12 @@ class EnrollmentService:
             }
         )
         reference = facts.appraisal.reference.document
-        return compose_enrollment(
-            [
-                outcome(EnrollmentAnswer, self.engine, policy, document, reference)
-                for policy in facts.policies
-            ]
-        )
+        outcomes = [
+            outcome(EnrollmentAnswer, self.engine, policy, document, reference)
+            for policy in facts.policies
+        ]
+        require_answered(outcomes)
+        return compose_enrollment(outcomes)
 
 
 def require_proof(call: EnrollCall, challenge: Challenge) -> None:
@@ -363,6 +382,27 @@ def _falls(known: Node | None, node: Node) -> bool:
         and known.state is NodeState.admitted
         and node.state is not NodeState.admitted
     )
+
+
+def require_same_instance(known: Node | None, claims: Claims) -> None:
+    """Refuse a key that has enrolled from another instance or on another platform.
+
+    A key never leaves the instance it was born in, and an instance that may not migrate never
+    leaves its platform.
+
+    Raises:
+        Refused: `instance_changed`.
+    """
+    if known is None:
+        return
+    before = (known.instance_value, known.platform_id)
+    if before != (claims.instance_value, claims.platform_id):
+        raise Refused(
+            Code.instance_changed,
+            "the evidence comes from another instance or platform than the one that enrolled"
+            " this key",
+            "enrol again with fresh keys",
+        )
 
 
 def _admission(facts: _Facts, answer: EnrollmentAnswer) -> Admission:
@@ -433,7 +473,7 @@ def _node(
         platform_id=claims.platform_id,
         provider=claims.provider,
         labels_attested=tuple((label.name, label.value) for label in answer.labels),
-        labels_assigned=known.labels_assigned if known else token_labels,
+        labels_assigned=(known.labels_assigned if known else ()) or token_labels,
         development=claims.development,
         clock=appraised.clock,
         agent_version=call.agent_version,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Protocol
 
 from sealward.controlplane.domain import challenge as challenges
@@ -17,7 +18,7 @@ from sealward.controlplane.domain.challenge import Challenge
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.keys import KeyPurpose
-from sealward.controlplane.services.ports import Keystore
+from sealward.controlplane.services.ports import Database, Keystore
 from sealward.protos.trust import TrustConfiguration
 from sealward.sealing import hpke
 from sealward.sealing.errors import SealedModelError
@@ -27,6 +28,7 @@ from sealward.verifier.rats.binding import Binding, Purpose
 from sealward.verifier.rats.claims import Claims
 
 MAX_EVIDENCE_BYTES: Final = 1 << 20  # a GPU composite with logs stays below; SNP needs 8 KiB
+_KEYS_REMEMBERED: Final = 2048  # of 1,218 bytes; a node binds the same one for a day
 _MEND: Final = "collect fresh evidence for a fresh challenge"
 
 
@@ -180,15 +182,30 @@ class EvidenceGate:
 def _require_usable(binding: Binding) -> None:
     """Refuse a key that nothing can be sealed to, before anything is granted to it."""
     try:
-        hpke.seal(hpke.PublicKey.decode(_hpke_public(binding)), b"", b"")
+        _seal_nothing(_hpke_public(binding))
     except SealedModelError as error:
         raise Refused(
             Code.evidence_malformed, f"the bound HPKE key is unusable: {error.detail}", _MEND
         ) from error
 
 
+@lru_cache(maxsize=_KEYS_REMEMBERED)
+def _seal_nothing(public: bytes) -> None:
+    """Try a key; SealedModelError. A key that works is remembered: its bytes decide it for good."""
+    hpke.seal(hpke.PublicKey.decode(public), b"", b"")
+
+
 def _hpke_public(binding: Binding) -> bytes:
     return binding.hpke_suite.to_bytes(2, "big") + binding.hpke_public
+
+
+def spend_quietly(database: Database, challenge: Challenge) -> None:
+    """Spend the challenge of a request that failed, if its decision has not spent it already."""
+    try:
+        database.write(lambda tx: tx.challenges.spend(challenge.nonce_hash, challenge.expires))
+    except Refused as error:
+        if error.code is not Code.challenge_spent:
+            raise
 
 
 def refused(error: verifier_errors.VerifierError) -> Refused:

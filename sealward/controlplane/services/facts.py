@@ -11,11 +11,14 @@ from typing import TypeAlias
 from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.nodes import ReferenceMatch
+from sealward.controlplane.domain.platforms import PlatformState
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.policy_engine import LayerPolicy
 from sealward.controlplane.domain.reference_values import ReferenceValue
+from sealward.controlplane.services import reference_overlap
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Transaction
+from sealward.controlplane.services.reference_overlap import Described, Entry
 from sealward.verifier.wire import json
 
 Document: TypeAlias = Mapping[str, json.Canonical]
@@ -31,7 +34,8 @@ class ReferenceView:
 
     Attributes:
         document: canonical JSON {kind: {key: value}}: what a policy sees as data.reference.
-        entries: the matched measurement entries: what a release policy sees as input.reference.
+        entries: one for each matched measurement, whatever the number of sets that describe it:
+            what a release policy sees as input.reference.
         matches: (kind, key) pairs, for the index that finds a value's nodes.
         limits: expiry of the sets they stand in.
     """
@@ -55,11 +59,13 @@ class AppraisalFacts:
         epochs: fence values; a decision commits only while they stand.
         appraisal: the appraisal policy of every configured layer.
         reference: see `ReferenceView`.
+        platform_denied: whether an administrator has denied the platform that the claims name.
     """
 
     epochs: Mapping[str, int]
     appraisal: tuple[LayerPolicy, ...]
     reference: ReferenceView
+    platform_denied: bool
 
 
 def read_appraisal_facts(
@@ -90,7 +96,14 @@ def read_appraisal_facts(
         epochs=epochs,
         appraisal=book.active(tx, PolicyKind.APPRAISAL, epochs),
         reference=read_reference_view(tx, claims, now),
+        platform_denied=_platform_denied(tx, claims),
     )
+
+
+def _platform_denied(tx: Transaction, claims: Document) -> bool:
+    platform_id = claims.get("platform_id")
+    platform = tx.platforms.find(platform_id) if isinstance(platform_id, str) else None
+    return platform is not None and platform.state is PlatformState.denied
 
 
 def read_reference_view(tx: Transaction, claims: Document, now: datetime) -> ReferenceView:
@@ -117,30 +130,26 @@ def epoch_digest(epochs: Mapping[str, int]) -> str:
 
 
 def _view(tx: Transaction, values: tuple[ReferenceValue, ...]) -> ReferenceView:
-    document: dict[str, dict[str, json.Canonical]] = {}
     sets = {name: tx.references.get_set(name) for name in {value.set_name for value in values}}
-    # In the order of set names: when two sets name one digest, the first set describes it.
-    for value in sorted(values, key=lambda v: (v.kind, v.key, v.set_name)):
-        entries = document.setdefault(value.kind, {})
-        found = _parsed(value)
-        reference_set = sets[value.set_name]
-        if value.kind == MEASUREMENT and isinstance(found, Mapping):
-            ends = reference_set.not_after
-            found = {
-                **found,
-                "set": value.set_name,
-                "not_after": None if ends is None else rfc3339(ends),
-            }
-        if value.kind == TCB_FLOOR and value.key in entries:
-            entries[value.key] = _stricter(entries[value.key], found)
+    described: dict[str, list[Described]] = {}
+    floors: dict[str, list[Entry]] = {}
+    for value in values:
+        if value.kind == TCB_FLOOR:
+            floors.setdefault(value.key, []).append(_parsed(value))
         else:
-            entries.setdefault(value.key, found)
+            ends = sets[value.set_name].not_after
+            described.setdefault(value.key, []).append(
+                Described(set_name=value.set_name, not_after=ends, value=_parsed(value))
+            )
+    entries = {key: _entry(some) for key, some in sorted(described.items())}
+    document: json.Canonical = {
+        MEASUREMENT: entries,
+        TCB_FLOOR: {key: reference_overlap.floor(some) for key, some in floors.items()},
+    }
     matches = sorted({(value.kind, value.key) for value in values})
     return ReferenceView(
         document=json.canonical(document),
-        entries=tuple(
-            entry for entry in document.get(MEASUREMENT, {}).values() if isinstance(entry, Mapping)
-        ),
+        entries=tuple(entries.values()),
         matches=tuple(ReferenceMatch(kind=kind, key=key) for kind, key in matches),
         limits=tuple(
             Limit(f"reference set {name}", ends)
@@ -150,20 +159,13 @@ def _view(tx: Transaction, values: tuple[ReferenceValue, ...]) -> ReferenceView:
     )
 
 
-def _parsed(value: ReferenceValue) -> json.Canonical:
+def _entry(descriptions: list[Described]) -> Entry:
+    entry, ends = reference_overlap.measurement(descriptions)
+    return {**entry, "not_after": None if ends is None else rfc3339(ends)}
+
+
+def _parsed(value: ReferenceValue) -> Entry:
     parsed = json.decode(value.value, what="stored reference value", max_bytes=65_536)
-    assert not isinstance(parsed, float)  # noqa: S101 - stored canonical JSON holds no floats
+    if not isinstance(parsed, dict):
+        raise TypeError("a stored reference value is an object")
     return parsed  # type: ignore[return-value]  # decoded from canonical JSON, which has no floats
-
-
-def _stricter(a: json.Canonical, b: json.Canonical) -> json.Canonical:
-    """Return the floor that satisfies both: component by component the higher one."""
-    if not isinstance(a, Mapping) or not isinstance(b, Mapping):
-        raise TypeError("a stored TCB floor is a map of component to number")
-    both: dict[str, json.Canonical] = dict(a)
-    for component, number in b.items():
-        present = both.get(component, 0)
-        if not isinstance(present, int) or not isinstance(number, int):
-            raise TypeError("a stored TCB floor is a map of component to number")
-        both[component] = max(present, number)
-    return both

@@ -5,10 +5,14 @@ Leases that passed their horizon, challenges that nobody can redeem.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sealward.controlplane.domain import audit
+from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.nodes import FailureClass
+from sealward.controlplane.domain.records import RandomBytes
 from sealward.controlplane.services import lease_ledger
 from sealward.controlplane.services.ports import Clock, Database, Transaction
 from sealward.verifier.rats.result import Posture
@@ -26,13 +30,37 @@ class Housekeeper:
 
     database: Database
     clock: Clock
+    random_bytes: RandomBytes
 
     def run(self) -> int:
         """Return how many leases had lapsed."""
+        lapsed = self._lapse()
+        while self.database.write(lambda tx: tx.challenges.purge(self.clock.now(), limit=_BATCH)):
+            pass  # in small units of work, until nothing that has expired is left
+        return lapsed
+
+    def record_refusals(self, counts: Mapping[str, int]) -> None:
+        """Put what was refused since the last time into the audit log, as one entry (F25)."""
+        if not counts:
+            return
+
+        def write(tx: Transaction) -> None:
+            tx.audit.append(
+                audit.entry(
+                    AuditKind.requests_refused,
+                    {"counts": dict(counts)},
+                    now=self.clock.now(),
+                    random_bytes=self.random_bytes,
+                    tenant=tx.tenant,
+                )
+            )
+
+        self.database.write(write)
+
+    def _lapse(self) -> int:
         now = self.clock.now()
 
         def write(tx: Transaction) -> int:
-            tx.challenges.purge(now, limit=_BATCH)
             lapsed = tx.leases.lapsed(now, limit=_BATCH)
             for lease in lapsed:
                 change = lease_ledger.ended(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from sealward.controlplane.domain.errors import Code, Conflict
 from sealward.controlplane.domain.horizon import Horizon
 from sealward.controlplane.domain.leases import (
     Bounded,
@@ -35,6 +36,7 @@ class Release:
         min_versions: model name -> lowest version that may still be served.
         horizon: until when, and what sets it.
         obligations: composed limits, as they stand in the terms.
+        max_instances: most instances that may hold the workload at once, None for any number.
     """
 
     workload: str
@@ -42,6 +44,7 @@ class Release:
     min_versions: Mapping[str, int]
     horizon: Horizon
     obligations: Mapping[str, Obligation]
+    max_instances: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +55,28 @@ class LeaseChange:
         lease: the record to store; `sequence` is filled in by the caller.
         state: what the terms say of it.
         release: None when it ended.
-        needs_keys: whether content keys travel along: newly granted, or the agent does not hold it.
+        needs_keys: whether content keys travel along: a new lease, or new model versions in it.
     """
 
     lease: Lease
     state: LeaseTermsState
     release: Release | None
     needs_keys: bool
+
+
+def carried_keys(
+    active: Iterable[Lease],
+    leased_models: Mapping[str, frozenset[str]],
+    *,
+    held: frozenset[str],
+    now: datetime,
+) -> dict[str, frozenset[str]]:
+    """Return workload -> content key ids that the agent holds under a lease that can be renewed."""
+    return {
+        lease.workload: leased_models[lease.lease_id]
+        for lease in active
+        if lease.lease_id in held and lease.not_after > now
+    }
 
 
 def change_leases(
@@ -91,14 +109,16 @@ def change_leases(
         random_bytes: for new lease ids.
     """
     before = {lease.workload: lease for lease in active}
+    carried = carried_keys(before.values(), leased_models, held=held, now=now)
     changes = []
     for release in releases:
         lease = before.pop(release.workload, None)
-        if lease is None or lease.not_after <= now:
+        if lease is None or release.workload not in carried:
             if lease is not None:
-                changes.append(
-                    ended(lease, cause="horizon passed", exposure=lease.exposure, now=now)
-                )
+                # An id that its agent has given up, or never got, is never revived: the agent
+                # would refuse it, and a new one costs nothing.
+                cause = "horizon passed" if lease.not_after <= now else "not held"
+                changes.append(ended(lease, cause=cause, exposure=lease.exposure, now=now))
             changes.append(
                 _granted(
                     node_id,
@@ -111,7 +131,7 @@ def change_leases(
             )
             continue
         keys = {model.content_key_id for model in release.models}
-        missing = lease.lease_id not in held or not keys <= leased_models[lease.lease_id]
+        missing = not keys <= carried[release.workload]
         renewed = replace(
             lease,
             challenge_issued=challenge_issued,
@@ -135,6 +155,12 @@ def ended(lease: Lease, *, cause: str, exposure: Exposure, now: datetime) -> Lea
     return LeaseChange(lease=record, state=LeaseTermsState.ENDED, release=None, needs_keys=False)
 
 
+def exposed(lease: Lease, exposure: Exposure) -> LeaseChange:
+    """Return the change that only restates what a lease that has ended leaves exposed."""
+    record = replace(lease, exposure=exposure)
+    return LeaseChange(lease=record, state=LeaseTermsState.ENDED, release=None, needs_keys=False)
+
+
 def exposure_after(lease: Lease, *, failure: FailureClass | None, cause: str) -> Exposure:
     """Return what an ended lease leaves exposed.
 
@@ -142,7 +168,7 @@ def exposure_after(lease: Lease, *, failure: FailureClass | None, cause: str) ->
     which held the key cannot be believed: open, and only resealing changes that. Any other cause
     leaves what an unmodified agent can still use: until the horizon it last knew.
     """
-    if failure is not None and failure.sticky:
+    if failure is not None and failure.exposes:
         return Open(reason=cause)
     return lease.exposure
 
@@ -151,12 +177,24 @@ def apply(tx: Transaction, changes: Iterable[LeaseChange], *, sequence: int) -> 
     """Store changes and the exposure ledger's lines in the deciding transaction."""
     for change in changes:
         lease = replace(change.lease, sequence=sequence)
-        if change.state is LeaseTermsState.GRANTED and change.lease.sequence == 0:
+        if change.release is not None and change.lease.sequence == 0:
+            _require_room(tx, change.release)
             tx.leases.add(lease, ledger_lines(change))
             continue
         tx.leases.save(lease)
         if change.needs_keys:
             tx.leases.add_models(ledger_lines(change))
+
+
+def _require_room(tx: Transaction, release: Release) -> None:
+    """Count again where nobody else is writing: two nodes may have counted at the same time (F35).
+
+    Raises:
+        Conflict: `state_changed`; the next evaluation refuses with the reason.
+    """
+    most = release.max_instances
+    if most is not None and tx.leases.count_active(release.workload) >= most:
+        raise Conflict(Code.state_changed, f"{release.workload} has no room left")
 
 
 def ledger_lines(change: LeaseChange) -> tuple[LeasedModel, ...]:

@@ -1,6 +1,6 @@
 """Sealed model versions: register and withdraw.
 
-A registration is the header of a sealed file as its owner signed it; the body never comes here.
+A registration is the header of a sealed file as its creator signed it; the body never comes here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.errors import Code, Conflict, Refused
 from sealward.controlplane.domain.principals import Principal
-from sealward.controlplane.domain.records import DEFAULT_TENANT, MAX_PAGE, Page
-from sealward.controlplane.domain.workloads import ModelState, ModelVersion, WorkloadKey
+from sealward.controlplane.domain.records import MAX_PAGE, Page
+from sealward.controlplane.domain.workloads import (
+    Creator,
+    ModelState,
+    ModelVersion,
+    WorkloadKey,
+)
 from sealward.controlplane.services import inputs
 from sealward.controlplane.services.administration import Body, Dependencies
 from sealward.controlplane.services.authorization import Right, require
@@ -23,6 +28,7 @@ from sealward.controlplane.services.release_core import ReleaseCore
 from sealward.sealing.errors import SealedModelError
 from sealward.sealing.header import MAX_REGISTRATION_BYTES, SealedHeader
 from sealward.sealing.memory import wipe
+from sealward.sealing.signing import CreatorPublicKey
 
 MAX_VERSION: Final = 2**31 - 1  # what the database column holds
 
@@ -34,17 +40,19 @@ class Models:
     on: Dependencies
 
     def register(self, principal: Principal, workload: str, registration: bytes) -> ModelVersion:
-        """Take in a sealed model version, after proving that its content key can be released.
+        """Take in a sealed model version of a pinned creator whose content key can be released.
 
         In this order:
         1. the bytes are a sealed header, within its budget;
         2. it says that it is for this tenant and this workload;
-        3. a wrap in it is for a key of the workload, and that key opens the content key that the
+        3. both of its signatures are by a creator key that is pinned to the workload;
+        4. a wrap in it is for a key of the workload, and that key opens the content key that the
            header commits to (inside the release core; the key is wiped at once);
-        4. its version is above every version of the model, withdrawn ones included.
+        5. its version is above every version of the model, withdrawn ones included.
 
-        The creator's signatures are checked by every agent against the creator key of its own
-        configuration, never here: a control plane that could vouch for a model could swap it.
+        Agents run the header digest that signed terms name, so what is verified here is what runs.
+        They do not check the signatures again: who trusts a creator without this control plane
+        runs `sealward model verify` with the creator's key.
 
         Raises:
             Refused: forbidden, payload_too_large, model_refused, key_unusable.
@@ -54,16 +62,11 @@ class Models:
         require(principal, Right.model_register)
         header = _parse(registration)
         core = header.core
-        if core.tenant != DEFAULT_TENANT or core.workload != workload:
-            raise Refused(
-                Code.model_refused,
-                f"sealed for workload {core.workload} of tenant {core.tenant}",
-                "seal it with the public key file of this workload",
-            )
         if core.version > MAX_VERSION:
             raise Refused(Code.model_refused, f"version {core.version} is above {MAX_VERSION}")
         now = self.on.clock.now()
-        key = self.on.database.read(lambda tx: _known_key(tx, workload, header))
+        known = self.on.database.read(lambda tx: _known(tx, workload, header))
+        _check_signatures(header, known.creator)
         model = ModelVersion(
             workload=workload,
             name=core.model,
@@ -71,12 +74,13 @@ class Models:
             core_digest=header.core_digest.hex(),
             signed_digest=header.header_digest.hex(),
             content_key_id=core.content_key_id.hex(),
+            creator_key_id=known.creator.key_id,
             registration=registration,
             state=ModelState.active,
             registered=now,
             entry_id="",
         )
-        content_key = ReleaseCore(self.on.keystore, DEFAULT_TENANT).content_key(model, key)
+        content_key = ReleaseCore(self.on.keystore, known.tenant).content_key(model, known.key)
         wipe(content_key)
         return self.on.database.write(lambda tx: self._add(tx, principal, model, now))
 
@@ -98,10 +102,7 @@ class Models:
             current = tx.models.get(workload, name, version)
             if current.state is ModelState.withdrawn:
                 raise Conflict(Code.state_changed, f"{name} version {version} is withdrawn already")
-            body: Body = {"workload": workload, "model": name, "version": version, "reason": reason}
-            entry_id = self.on.record(tx, AuditKind.model_withdrawn, body, by=principal, now=now)
-            withdrawn = replace(current, state=ModelState.withdrawn, entry_id=entry_id)
-            tx.models.save(withdrawn)
+            withdrawn = mark_withdrawn(self.on, tx, current, reason, by=principal, now=now)
             cause = {"code": "model_withdrawn", "model": name, "version": str(version)}
             self.on.fence(tx, fences.workload(workload), cause, now)
             return withdrawn
@@ -125,6 +126,7 @@ class Models:
     def _add(
         self, tx: Transaction, principal: Principal, model: ModelVersion, now: datetime
     ) -> ModelVersion:
+        _pinned(tx, model.workload, model.creator_key_id)  # nobody removed it meanwhile
         if tx.models.find(model.workload, model.name, model.version) is not None:
             raise Conflict(
                 Code.already_exists, f"{model.name} version {model.version} is registered already"
@@ -143,11 +145,34 @@ class Models:
             "core_digest": model.core_digest,
             "signed_digest": model.signed_digest,
             "content_key_id": model.content_key_id,
+            "creator": model.creator_key_id,
         }
         entry_id = self.on.record(tx, AuditKind.model_registered, body, by=principal, now=now)
         registered = replace(model, entry_id=entry_id)
         tx.models.add(registered)  # takes nothing away, so there is nothing to fence
         return registered
+
+
+def mark_withdrawn(
+    on: Dependencies,
+    tx: Transaction,
+    model: ModelVersion,
+    reason: str,
+    *,
+    by: Principal,
+    now: datetime,
+) -> ModelVersion:
+    """Mark an active version as withdrawn and record it; the caller fences the workload."""
+    body: Body = {
+        "workload": model.workload,
+        "model": model.name,
+        "version": model.version,
+        "reason": reason,
+    }
+    entry_id = on.record(tx, AuditKind.model_withdrawn, body, by=by, now=now)
+    withdrawn = replace(model, state=ModelState.withdrawn, entry_id=entry_id)
+    tx.models.save(withdrawn)
+    return withdrawn
 
 
 def _parse(registration: bytes) -> SealedHeader:
@@ -167,9 +192,53 @@ def _parse(registration: bytes) -> SealedHeader:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a registration is checked against."""
+
+    tenant: str
+    creator: Creator
+    key: WorkloadKey
+
+
+def _known(tx: Transaction, workload: str, header: SealedHeader) -> _Known:
+    core = header.core
+    if core.tenant != tx.tenant or core.workload != workload:
+        raise Refused(
+            Code.model_refused,
+            f"sealed for workload {core.workload} of tenant {core.tenant}",
+            "seal it with the public key file of this workload",
+        )
+    tx.workloads.get(workload)
+    creator = _pinned(tx, workload, core.creator_key_id.hex())
+    return _Known(tx.tenant, creator, _known_key(tx, workload, header))
+
+
+def _pinned(tx: Transaction, workload: str, key_id: str) -> Creator:
+    creator = tx.workloads.find_creator(workload, key_id)
+    if creator is None:
+        raise Refused(
+            Code.model_refused,
+            f"its creator key {key_id} is not one of workload {workload}",
+            f"if the creator is who you trust, an administrator pins the key: "
+            f"`sealward workload creator add {workload} FILE.pub`",
+        )
+    return creator
+
+
+def _check_signatures(header: SealedHeader, creator: Creator) -> None:
+    try:
+        header.verify_signatures(CreatorPublicKey.decode(creator.public))
+    except SealedModelError as error:
+        raise Refused(
+            Code.model_refused,
+            f"{error.code}: {error.detail}",
+            "send the header of a sealed model, unchanged since its creator signed it",
+        ) from None
+
+
 def _known_key(tx: Transaction, workload: str, header: SealedHeader) -> WorkloadKey:
     """Return the workload key that the header has a wrap for, the newest one first."""
-    tx.workloads.get(workload)
     wrapped_to = {wrap.key_id.hex() for wrap in header.wraps}
     for version in range(tx.workloads.latest_key(workload).version, 0, -1):
         key = tx.workloads.key(workload, version)

@@ -11,8 +11,9 @@ from typing import Final
 from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.decisions import Decision
-from sealward.controlplane.domain.errors import Code, Conflict, NotFound
-from sealward.controlplane.domain.nodes import Node, NodeEvidence, NodeState
+from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
+from sealward.controlplane.domain.nodes import FailureClass, Node, NodeEvidence, NodeState
+from sealward.controlplane.domain.platforms import PlatformState
 from sealward.controlplane.domain.principals import Principal
 from sealward.controlplane.domain.records import Page
 from sealward.controlplane.services import inputs
@@ -152,6 +153,8 @@ class Nodes:
                     f"the node is {node.state}: there is no {move} from there",
                     "look at it with `sealward node show`",
                 )
+            if move is NodeMove.admit:
+                _refuse_denied_platform(tx, node)
             moved = replace(node, state=state)
             tx.nodes.save(moved)
             body: Body = {
@@ -217,6 +220,13 @@ class Nodes:
             node = tx.nodes.get(node_id)
             if node.quarantined is None:
                 raise Conflict(Code.state_changed, "the node is not quarantined")
+            if node.failure_class is FailureClass.clone:
+                # Releasing it would hand the instance to whichever holder attests first.
+                raise Refused(
+                    Code.node_quarantined,
+                    "two holders of this instance were seen, and nothing can tell them apart",
+                    "retire it; the genuine node enrols again with fresh keys",
+                )
             moved = replace(
                 node,
                 posture=Posture.STALE,
@@ -233,3 +243,13 @@ class Nodes:
         moved = self.on.database.write(work)
         self.on.wake.sweeps()
         return moved
+
+
+def _refuse_denied_platform(tx: Transaction, node: Node) -> None:
+    platform = None if node.platform_id is None else tx.platforms.find(node.platform_id)
+    if platform is not None and platform.state is PlatformState.denied:
+        raise Refused(
+            Code.platform_denied,
+            "the node's platform is denied",
+            "allow the platform first, or reject the node",
+        )

@@ -37,7 +37,7 @@ def step(keystore: Keystore, node: Node, binding: Binding) -> RatchetStep:
             raise Refused(
                 Code.clone_detected,
                 "the attestation carries no ratchet, but this instance has used one before",
-                "an operator decides which holder is genuine; the other one must not come back",
+                "retire the node; the genuine one enrols again with fresh keys",
             )
         # Nothing was used yet: it is the first attestation, or its answers were lost on the way.
         return RatchetStep(confirmed=0, issued=node.ratchet_issued + 1)
@@ -49,7 +49,7 @@ def step(keystore: Keystore, node: Node, binding: Binding) -> RatchetStep:
             Code.clone_detected,
             f"ratchet index {index} is neither confirmed ({node.ratchet_confirmed}) nor issued"
             f" ({node.ratchet_issued}), or its proof is wrong",
-            "an operator decides which holder is genuine; the other one must not come back",
+            "retire the node; the genuine one enrols again with fresh keys",
         )
     return RatchetStep(confirmed=index, issued=node.ratchet_issued + 1)
 

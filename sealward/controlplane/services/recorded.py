@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import dataclass
+from typing import Final, cast
 
 from sealward.controlplane.domain.nodes import NodeEvidence
 from sealward.controlplane.services.facts import Document
+from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.rats.result import Tier, Verdict, VerdictCode
 from sealward.verifier.wire import json
 
-_MAX_BYTES = 1 << 20
+_MAX_BYTES: Final = 1 << 20
 
 
-def claims_of(evidence: NodeEvidence) -> Document:
-    """Return the claims as they were appraised.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is on record about a node's latest evidence.
 
-    Raises:
-        MalformedEvidence: the row does not hold what was written (a damaged database).
+    Attributes:
+        claims: as they were appraised; empty when the record cannot be read.
+        verdicts: the verifier's own, as they were recorded with the claims.
+        readable: False for a record of another build that this one does not understand, or a
+            damaged one: it vouches for nothing.
     """
-    value = json.decode(evidence.claims, what="recorded claims", max_bytes=_MAX_BYTES)
-    return cast("Document", value)
+
+    claims: Document
+    verdicts: tuple[Verdict, ...]
+    readable: bool
 
 
-def verdicts_of(claims: Document) -> tuple[Verdict, ...]:
-    """Return the verifier's verdicts as they were recorded with the claims.
+def recorded(evidence: NodeEvidence) -> Recorded:
+    """Return what is on record, whatever the row holds."""
+    try:
+        value = json.decode(evidence.claims, what="recorded claims", max_bytes=_MAX_BYTES)
+        claims = cast("Document", value)
+        return Recorded(claims, _verdicts(claims), readable=True)
+    except (MalformedEvidence, AttributeError, KeyError, TypeError, ValueError):
+        return Recorded({}, (), readable=False)
 
-    Raises:
-        ValueError: a code or tier that no verifier of ours writes.
-    """
-    recorded = cast("list[dict[str, str | int]]", claims.get("verdicts", []))
+
+def _verdicts(claims: Document) -> tuple[Verdict, ...]:
+    items = cast("list[dict[str, str | int]]", claims["verdicts"])
     return tuple(
         Verdict(
             code=VerdictCode(str(item["code"])),
@@ -37,5 +50,5 @@ def verdicts_of(claims: Document) -> tuple[Verdict, ...]:
             actual=str(item["actual"]),
             tier=Tier(int(item["tier"])),
         )
-        for item in recorded
+        for item in items
     )

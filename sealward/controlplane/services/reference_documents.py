@@ -21,12 +21,11 @@ from typing import Final
 
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.records import JsonText
-from sealward.controlplane.domain.reference_values import ReferenceValue
+from sealward.controlplane.domain.reference_values import MAX_DOCUMENT_BYTES, ReferenceValue
 from sealward.controlplane.services import inputs
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import json
 
-MAX_DOCUMENT_BYTES: Final = 8 * 1024 * 1024  # MAX_VALUES of them with room for names
 MAX_VALUES: Final = 20_000  # one import is one transaction, during which other writers wait
 _MAX_DEPTH: Final = 6
 _MAX_SVN: Final = 0xFFFF  # SVNs are 8 bits in SNP, 16 in TDX and SGX

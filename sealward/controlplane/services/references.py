@@ -1,4 +1,8 @@
-"""Reference sets: import, activate, withdraw, revoke (blueprint 5.6).
+"""Reference sets: import, activate, withdraw, reinstate, revoke (blueprint 5.6).
+
+A withdrawal is about what a value says and not about the set it was seen in: the same kind and key
+is then in force nowhere, and no new set can bring it back. Only `reinstate` does, on purpose and on
+record.
 
 Every change of what is in force fences the scope `reference`, activations included: a new TCB floor
 takes access away as surely as a withdrawn measurement does.
@@ -14,7 +18,7 @@ from typing import Final
 
 from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.audit import AuditKind
-from sealward.controlplane.domain.errors import Code, Conflict
+from sealward.controlplane.domain.errors import Code, Conflict, Refused
 from sealward.controlplane.domain.principals import Principal
 from sealward.controlplane.domain.records import Page
 from sealward.controlplane.domain.reference_values import (
@@ -49,7 +53,8 @@ class References:
         """Read a document and keep it as a new set, in force at once or staged.
 
         Raises:
-            Refused: forbidden, reference_invalid.
+            Refused: forbidden, reference_invalid; reference_withdrawn, a value of it was withdrawn
+                before.
             Conflict: already_exists, the name is taken: a set never changes its values.
         """
         require(principal, Right.reference_import)
@@ -82,6 +87,7 @@ class References:
                 entry_id=entry_id,
             )
             tx.references.add_set(reference_set, read.values)
+            _refuse_withdrawn(tx, read.name)
             if activate:
                 self._fence(tx, "reference_set_activated", {"set": read.name}, now)
             return reference_set
@@ -142,7 +148,7 @@ class References:
     def withdraw(
         self, principal: Principal, name: str, kind: str, key: str, *, reason: str
     ) -> ReferenceValue:
-        """Take one value out of force, for good; leases that rest on it end.
+        """Take one value out of force, in every set; leases that rest on it end.
 
         Raises:
             NotFound, Refused(forbidden, invalid_request), Conflict(state_changed).
@@ -155,21 +161,44 @@ class References:
             current = tx.references.get_value(name, kind, key)
             if current.state is ReferenceValueState.withdrawn:
                 raise Conflict(Code.state_changed, f"{kind} {key} was withdrawn before")
-            withdrawn = replace(
-                current,
-                state=ReferenceValueState.withdrawn,
-                withdrawn=now,
-                withdraw_reason=reason,
-            )
-            tx.references.save_value(withdrawn)
+            tx.references.withdraw_value(kind, key, now, reason)
             body: Body = {"set": name, "kind": kind, "key": key, "reason": reason}
             self.on.record(tx, AuditKind.reference_value_withdrawn, body, by=principal, now=now)
             self._fence(tx, "reference_withdrawn", {"set": name, "kind": kind, "key": key}, now)
-            return withdrawn
+            return tx.references.get_value(name, kind, key)
 
         withdrawn = self.on.database.write(work)
         self.on.wake.sweeps()
         return withdrawn
+
+    def reinstate(
+        self, principal: Principal, name: str, kind: str, key: str, *, reason: str
+    ) -> ReferenceValue:
+        """Take a withdrawal back: the value counts again in every set in force that names it.
+
+        Whoever may withdraw may not undo it: this gives access, so it needs the right to activate.
+        Nodes regain nothing by it until they attest again (F17).
+
+        Raises:
+            NotFound, Refused(forbidden, invalid_request), Conflict(state_changed).
+        """
+        require(principal, Right.reference_activate)
+        inputs.text(reason, "the reason", least=1)
+        now = self.on.clock.now()
+
+        def work(tx: Transaction) -> ReferenceValue:
+            current = tx.references.get_value(name, kind, key)
+            if current.state is not ReferenceValueState.withdrawn:
+                raise Conflict(Code.state_changed, f"{kind} {key} is not withdrawn")
+            tx.references.reinstate_value(kind, key)
+            body: Body = {"set": name, "kind": kind, "key": key, "reason": reason}
+            self.on.record(tx, AuditKind.reference_value_reinstated, body, by=principal, now=now)
+            self._fence(tx, "reference_reinstated", {"set": name}, now)
+            return tx.references.get_value(name, kind, key)
+
+        reinstated = self.on.database.write(work)
+        self.on.wake.sweeps()
+        return reinstated
 
     def page(self, principal: Principal, *, limit: int, after: str | None) -> Page[ReferenceSet]:
         """List sets by name."""
@@ -219,3 +248,18 @@ class References:
 
     def _fence(self, tx: Transaction, code: str, subject: Mapping[str, str], now: datetime) -> None:
         self.on.fence(tx, fences.REFERENCE, {"code": code, **subject}, now)
+
+
+def _refuse_withdrawn(tx: Transaction, set_name: str) -> None:
+    """Refuse a set that would bring back what was withdrawn.
+
+    Raises:
+        Refused: reference_withdrawn.
+    """
+    value = tx.references.withdrawn_in(set_name)
+    if value is not None:
+        raise Refused(
+            Code.reference_withdrawn,
+            f"{value.kind} {value.key} was withdrawn before",
+            "leave it out, or take the withdrawal back with `sealward reference reinstate` first",
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sealward.controlplane.domain.errors import Code
+from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.horizon import Horizon, Limit, horizon
 from sealward.controlplane.domain.leases import Lease
 from sealward.controlplane.domain.nodes import Node
@@ -21,7 +21,12 @@ from sealward.controlplane.domain.policy_composition import compose_release, out
 from sealward.controlplane.domain.policy_engine import LayerPolicy, PolicyEngine
 from sealward.controlplane.domain.records import MAX_PAGE
 from sealward.controlplane.domain.workloads import ModelState, ModelVersion, Workload, WorkloadKey
-from sealward.controlplane.services.appraisal import Appraised, reason_json, tier_names
+from sealward.controlplane.services.appraisal import (
+    Appraised,
+    reason_json,
+    require_answered,
+    tier_names,
+)
 from sealward.controlplane.services.facts import Document, ReferenceView, rfc3339
 from sealward.controlplane.services.lease_ledger import Release
 from sealward.controlplane.services.policy_book import PolicyBook
@@ -43,6 +48,7 @@ class WorkloadFacts:
         min_versions: model name -> lowest active version.
         active_keys: content key ids of every active version.
         others: how many other instances hold an active lease of it.
+        held: whether this node holds one.
     """
 
     workload: Workload
@@ -50,6 +56,7 @@ class WorkloadFacts:
     min_versions: Mapping[str, int]
     active_keys: frozenset[str]
     others: int
+    held: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,13 +185,15 @@ class Releaser:
     ) -> ReleaseAnswer:
         document = _document(wanted, case)
         reference = case.reference.document
-        return compose_release(
-            [
-                outcome(ReleaseAnswer, self.engine, policy, document, reference)
-                for policy in policies
-                if _concerns(policy, wanted.workload)
-            ]
-        )
+        outcomes = [
+            outcome(ReleaseAnswer, self.engine, policy, document, reference)
+            for policy in policies
+            if _concerns(policy, wanted.workload)
+        ]
+        if wanted.held:
+            # A lease that stands is not taken away because our engine has stopped answering.
+            require_answered(outcomes)
+        return compose_release(outcomes)
 
 
 def _concerns(policy: LayerPolicy, workload: Workload) -> bool:
@@ -208,6 +217,7 @@ def _workload_facts(tx: Transaction, workload: Workload, *, held: bool) -> Workl
         min_versions=lowest,
         active_keys=frozenset(model.content_key_id for model in page.items),
         others=tx.leases.count_active(workload.name) - held,
+        held=held,
     )
 
 
@@ -259,7 +269,13 @@ def _decide(wanted: WorkloadFacts, answer: ReleaseAnswer, case: Case) -> Release
         min_versions=wanted.min_versions,
         horizon=until,
         obligations=_terms(answer.obligations),
+        max_instances=_least(wanted.workload.max_instances, most),
     )
+
+
+def _least(a: int | None, b: int | None) -> int | None:
+    stated = [number for number in (a, b) if number is not None]
+    return min(stated) if stated else None
 
 
 def _horizon(workload: Workload, obligations: Obligations, case: Case) -> Horizon:
@@ -315,6 +331,11 @@ def _document(wanted: WorkloadFacts, case: Case) -> bytes:
 
 def _unknown(name: str) -> WorkloadDenial:
     return _denial(name, Code.workload_unknown, "workload", "a workload of this tenant", "none")
+
+
+def unopened(name: str, refusal: Refused) -> WorkloadDenial:
+    """Return the denial of a workload whose content key cannot be opened."""
+    return _denial(name, refusal.code, "workload.models", "a key that opens", refusal.detail)
 
 
 def _too_many(name: str, limit: int, others: int) -> WorkloadDenial:

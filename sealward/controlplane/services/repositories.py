@@ -32,7 +32,13 @@ from sealward.controlplane.domain.reference_values import (
 )
 from sealward.controlplane.domain.sweeps import Sweep
 from sealward.controlplane.domain.system import SystemMarker
-from sealward.controlplane.domain.workloads import ModelState, ModelVersion, Workload, WorkloadKey
+from sealward.controlplane.domain.workloads import (
+    Creator,
+    ModelState,
+    ModelVersion,
+    Workload,
+    WorkloadKey,
+)
 from sealward.verifier.rats.result import Posture
 
 
@@ -190,22 +196,22 @@ class References(Protocol):
     def get_value(self, set_name: str, kind: str, key: str) -> ReferenceValue:
         """Return one value, withdrawn or not; NotFound."""
 
-    def save_value(self, value: ReferenceValue) -> None:
-        """Overwrite one value; NotFound."""
+    def withdraw_value(self, kind: str, key: str, now: datetime, reason: str) -> None:
+        """Mark the value withdrawn in every set that names it."""
+
+    def reinstate_value(self, kind: str, key: str) -> None:
+        """Take the mark off again, in every set."""
+
+    def withdrawn_in(self, set_name: str) -> ReferenceValue | None:
+        """Return the first value of a set that is withdrawn, in this set or in another."""
 
     def matching(
         self, wanted: Iterable[tuple[str, str]], now: datetime
     ) -> tuple[ReferenceValue, ...]:
         """Return the values in force for any of the wanted (kind, key) pairs.
 
-        In force: the value is active, its set is active or draining, and the set's not_after is
-        after `now`.
-        """
-
-    def of_kind(self, kind: str, now: datetime, *, limit: int) -> tuple[ReferenceValue, ...]:
-        """Return the values in force of one kind (floors).
-
-        Refused(reference_invalid) when over `limit`.
+        In force: no set holds the value as withdrawn, its own set is active or draining, and that
+        set's not_after is after `now`.
         """
 
 
@@ -290,6 +296,18 @@ class Workloads(Protocol):
     def latest_key(self, workload: str) -> WorkloadKey:
         """Return the newest key version; NotFound."""
 
+    def add_creator(self, creator: Creator) -> None:
+        """Insert a pinned creator key; Conflict(already_exists)."""
+
+    def find_creator(self, workload: str, key_id: str) -> Creator | None:
+        """Return the pinned creator key or None."""
+
+    def creators(self, workload: str, *, limit: int, after: str | None = None) -> Page[Creator]:
+        """List the creator keys of a workload by key id."""
+
+    def remove_creator(self, workload: str, key_id: str) -> Creator:
+        """Delete a pinned creator key and return it; NotFound."""
+
 
 class Models(Protocol):
     """Sealed model versions by (workload, name, version)."""
@@ -313,6 +331,7 @@ class Models(Protocol):
         limit: int,
         after: str | None = None,
         state: ModelState | None = None,
+        creator: str | None = None,
     ) -> Page[ModelVersion]:
         """List a workload's versions by name and version."""
 

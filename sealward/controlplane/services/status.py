@@ -8,6 +8,7 @@ from sealward.controlplane.domain.activations import ActivationMode, PolicyActiv
 from sealward.controlplane.domain.audit import StoredCheckpoint
 from sealward.controlplane.domain.nodes import NodeState
 from sealward.controlplane.domain.policies import PolicyKind
+from sealward.controlplane.domain.policy_composition import GUARDRAIL
 from sealward.controlplane.domain.principals import Principal
 from sealward.controlplane.domain.sweeps import Sweep
 from sealward.controlplane.domain.system import SystemMarker
@@ -21,7 +22,8 @@ from sealward.verifier.rats.result import Posture
 class StatusReport:
     """Counts and pointers of one snapshot.
 
-    `missing_policies` are kinds that nothing answers: until something does, the step is refused.
+    `missing_policies` are kinds for which the organisation enforces no policy: until it does, the
+    step is refused, whatever narrower layers say.
     """
 
     system: SystemMarker | None
@@ -55,7 +57,9 @@ class Status:
 
 def _report(tx: Transaction) -> StatusReport:
     active = tx.policies.active()
-    answered = {a.kind for a in active if a.mode is ActivationMode.enforce}
+    answered = {
+        a.kind for a in active if a.mode is ActivationMode.enforce and a.layer == GUARDRAIL.value
+    }
     return StatusReport(
         system=tx.system.find(),
         nodes=tuple((state, tx.nodes.count(state=state)) for state in NodeState),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final, cast
 
 import structlog
@@ -18,8 +19,8 @@ import structlog
 from sealward.controlplane.domain import audit, fences
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.decisions import DecisionKind, Outcome
-from sealward.controlplane.domain.errors import Code, Conflict
-from sealward.controlplane.domain.leases import Lease
+from sealward.controlplane.domain.errors import Code, Conflict, Unavailable
+from sealward.controlplane.domain.leases import Bounded, Lease, Open
 from sealward.controlplane.domain.nodes import FailureClass, Node, NodeState
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.records import MAX_PAGE, RandomBytes
@@ -27,11 +28,11 @@ from sealward.controlplane.domain.sweeps import Sweep, SweepState
 from sealward.controlplane.services import lease_ledger
 from sealward.controlplane.services.appraisal import Appraised, Appraiser, Subject
 from sealward.controlplane.services.decision_record import Record, append_decision
-from sealward.controlplane.services.facts import AppraisalFacts, Document, read_appraisal_facts
+from sealward.controlplane.services.facts import AppraisalFacts, read_appraisal_facts
 from sealward.controlplane.services.lease_ledger import LeaseChange
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Clock, Database, Transaction
-from sealward.controlplane.services.recorded import claims_of, verdicts_of
+from sealward.controlplane.services.recorded import Recorded, recorded
 from sealward.controlplane.services.release import Case, ReleaseFacts, Releaser
 from sealward.controlplane.services.terms_issuer import TermsIssuer
 from sealward.protos.terms import TermsKind
@@ -39,9 +40,19 @@ from sealward.verifier.rats.result import Posture
 from sealward.verifier.wire import json
 
 _PAGE: Final = 64  # nodes between two stored cursors
-_ATTEMPTS: Final = 3  # a node that attests while we look at it is looked at again
+_ATTEMPTS: Final = 8  # a node that attests, or a fence that moves, while we look at it
+
+UNREADABLE: Final = "record_unreadable"
 
 _log = structlog.get_logger(__name__)
+
+
+class _Visit(Enum):
+    """What became of one node in one turn of a sweep."""
+
+    LOWERED = auto()
+    UNCHANGED = auto()
+    UNSETTLED = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +60,10 @@ class _Seen:
     """A node as one snapshot shows it."""
 
     node: Node
-    claims: Document
+    record: Recorded
     appraisal: AppraisalFacts
     release: ReleaseFacts
+    lapsed: tuple[Lease, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,28 +84,40 @@ class Sweeper:
     ring: Callable[[str], None]
 
     def run(self) -> int:
-        """Run every unfinished sweep to its end; return how many nodes lost something."""
-        return sum(
-            self._sweep(sweep) for sweep in self.database.read(lambda tx: tx.sweeps.running())
-        )
+        """Visit every node of every unfinished sweep; return how many nodes lost something.
+
+        Sweeps of single nodes come first: a quarantine does not wait behind a policy change.
+        """
+        running = self.database.read(lambda tx: tx.sweeps.running())
+        ordered = sorted(running, key=lambda sweep: not sweep.scope.startswith("node/"))
+        return sum(self._sweep(sweep) for sweep in ordered)
 
     def _sweep(self, sweep: Sweep) -> int:
         cause = cast("dict[str, str]", json.decode(sweep.cause, what="cause", max_bytes=65_536))
-        affected = sweep.affected
-        for page in self._pages(sweep, cause):
-            affected += sum(self._visit(node_id, sweep, cause) for node_id in page)
-            cursor = page[-1]
-            progress = replace(sweep, cursor=cursor, affected=affected)
-            self.database.write(lambda tx: tx.sweeps.save(progress))  # noqa: B023 - runs at once
-        self._finish(sweep, affected)
+        affected, unsettled = sweep.affected, 0
+        for page, after in self._pages(sweep, cause):
+            outcomes = [self._visit(node_id, sweep, cause) for node_id in page]
+            affected += outcomes.count(_Visit.LOWERED)
+            unsettled += outcomes.count(_Visit.UNSETTLED)
+            if not unsettled and after is not None:
+                progress = replace(sweep, cursor=after, affected=affected)
+                self.database.write(lambda tx: tx.sweeps.save(progress))  # noqa: B023 - runs at once
+        if unsettled:
+            # It stays unfinished and begins behind its last settled page again at the next turn.
+            _log.warning("sweep left unfinished", scope=sweep.scope, unsettled=unsettled)
+        else:
+            self._finish(sweep, affected)
         return affected - sweep.affected
 
-    def _pages(self, sweep: Sweep, cause: dict[str, str]) -> Iterator[tuple[str, ...]]:
+    def _pages(
+        self, sweep: Sweep, cause: dict[str, str]
+    ) -> Iterator[tuple[tuple[str, ...], str | None]]:
+        """Yield pages of nodes, each with the cursor of the next; None after the last."""
         after = sweep.cursor
         while True:
             page, after = self.database.read(lambda tx: _nodes(tx, sweep, cause, after))  # noqa: B023 - runs at once
             if page:
-                yield page
+                yield page, after
             if after is None:
                 return
 
@@ -120,52 +144,68 @@ class Sweeper:
         self.database.write(write)
         _log.info("sweep done", scope=sweep.scope, affected=affected)
 
-    def _visit(self, node_id: str, sweep: Sweep, cause: dict[str, str]) -> bool:
-        for attempt in range(1, _ATTEMPTS + 1):
+    def _visit(self, node_id: str, sweep: Sweep, cause: dict[str, str]) -> _Visit:
+        """Lower one node; a node that cannot be settled now never keeps the others waiting."""
+        for _ in range(_ATTEMPTS):
             try:
-                return self._lower(node_id, sweep, cause)
+                lowered = self._lower(node_id, sweep, cause)
             except Conflict as conflict:
                 if conflict.code not in {Code.epoch_moved, Code.state_changed}:
                     raise
-                if attempt == _ATTEMPTS:
-                    # It attests faster than we look; each of those decisions was under the new
-                    # fence.
-                    _log.warning("node keeps changing under a sweep", node=node_id)
-        return False
+            except Unavailable as error:
+                _log.warning("node not swept yet", node=node_id, code=error.code)
+                return _Visit.UNSETTLED
+            else:
+                return _Visit.LOWERED if lowered else _Visit.UNCHANGED
+        return _Visit.UNSETTLED
 
     def _lower(self, node_id: str, sweep: Sweep, cause: dict[str, str]) -> bool:
         now = self.clock.now()
         seen = self.database.read(lambda tx: self._see(tx, node_id, sweep, now))
         if seen is None:
             return False
-        appraised = self.appraiser.appraise(
-            seen.appraisal,
-            seen.claims,
-            Subject.of(seen.node),
-            verdicts=verdicts_of(seen.claims),
-            now=now,
-        )
-        after = _lowered(seen.node, appraised, cause)
+        appraised = self._appraise(seen, now)
+        after = _lowered(seen.node, appraised)
         changes = self._ended(seen, appraised, after, cause, now)
+        changes += _exposed(seen, appraised, cause)
         if not changes and after == seen.node:
             return False
         self._commit(seen, appraised, after, changes, now)
         self.ring(node_id)
         return True
 
+    def _appraise(self, seen: _Seen, now: datetime) -> Appraised:
+        appraised = self.appraiser.appraise(
+            seen.appraisal,
+            seen.record.claims,
+            Subject.of(seen.node),
+            verdicts=seen.record.verdicts,
+            now=now,
+        )
+        if seen.record.readable:
+            return appraised
+        _log.error("recorded claims cannot be read", node=seen.node.node_id)
+        return replace(
+            appraised,
+            posture=Posture.STALE,
+            code=UNREADABLE,
+            failure=FailureClass.freshness,
+        )
+
     def _see(self, tx: Transaction, node_id: str, sweep: Sweep, now: datetime) -> _Seen | None:
         node = tx.nodes.find(node_id)
         evidence = tx.evidence.find(node_id)
         if node is None or evidence is None:
             return None
-        claims = claims_of(evidence)
+        record = recorded(evidence)
         active = tx.leases.active_of_node(node_id)
         scopes = {fences.policy(PolicyKind.RELEASE), fences.node(node_id), sweep.scope}
         scopes |= {fences.workload(lease.workload) for lease in active}
-        facts = read_appraisal_facts(tx, self.book, claims, more_scopes=scopes, now=now)
+        facts = read_appraisal_facts(tx, self.book, record.claims, more_scopes=scopes, now=now)
         workloads = [lease.workload for lease in active]
         release = self.releaser.read(tx, node, workloads, facts.epochs)
-        return _Seen(node=node, claims=claims, appraisal=facts, release=release)
+        lapsed = tx.leases.page(limit=MAX_PAGE, node_id=node_id, active=False).items
+        return _Seen(node=node, record=record, appraisal=facts, release=release, lapsed=lapsed)
 
     def _ended(
         self,
@@ -186,7 +226,7 @@ class Sweeper:
             Case(
                 node=seen.node,
                 appraised=appraised,
-                claims=seen.claims,
+                claims=seen.record.claims,
                 reference=seen.appraisal.reference,
                 limits=seen.appraisal.reference.limits,
                 challenge_issued=now,  # this decides whether, never until when
@@ -232,18 +272,22 @@ class Sweeper:
                 raise Conflict(Code.state_changed, "the node attested meanwhile")
             if tx.leases.active_of_node(seen.node.node_id) != seen.release.active:
                 raise Conflict(Code.state_changed, "a lease of this node ended meanwhile")
-            if changes:
+            ended = tuple(c for c in changes if c.lease.ended == now)
+            if ended:
                 issued = self.issuer.issue(
                     tx,
                     node_id=seen.node.node_id,
                     kind=TermsKind.REVOCATION,
                     challenge=None,
-                    leases=tuple(lease_ledger.lease_terms(c, received=now) for c in changes),
+                    leases=tuple(lease_ledger.lease_terms(c, received=now) for c in ended),
                     policies=appraised.policies,
                     log_leaf=record.entry.leaf_hash,
                     now=now,
                 )
-                lease_ledger.apply(tx, changes, sequence=issued.sequence)
+                lease_ledger.apply(tx, ended, sequence=issued.sequence)
+            for change in changes:
+                if change not in ended:
+                    tx.leases.save(change.lease)
             tx.nodes.save(after)
             append_decision(tx, record)
 
@@ -283,16 +327,8 @@ def _holders(tx: Transaction, workload: str) -> set[str]:
             return holders
 
 
-def _lowered(node: Node, appraised: Appraised, cause: dict[str, str]) -> Node:
+def _lowered(node: Node, appraised: Appraised) -> Node:
     """Return the node with the worse of its posture and the new appraisal (F17)."""
-    if cause.get("code") == Code.platform_denied and node.state is NodeState.admitted:
-        return replace(
-            node,
-            state=NodeState.rejected,
-            posture=Posture.NONCOMPLIANT,
-            posture_code=Code.platform_denied.value,
-            failure_class=FailureClass.integrity,
-        )
     if node.quarantined is not None or node.posture is not Posture.COMPLIANT:
         return node
     if appraised.posture is Posture.COMPLIANT:
@@ -302,6 +338,21 @@ def _lowered(node: Node, appraised: Appraised, cause: dict[str, str]) -> Node:
         posture=appraised.posture,
         posture_code=appraised.code,
         failure_class=appraised.failure,
+    )
+
+
+def _exposed(seen: _Seen, appraised: Appraised, cause: dict[str, str]) -> tuple[LeaseChange, ...]:
+    """Return leases that ended before, and whose code is no longer believed.
+
+    Exposed all the same.
+    """
+    if appraised.failure is None or not appraised.failure.exposes:
+        return ()
+    reason = cause.get("code", appraised.code)
+    return tuple(
+        lease_ledger.exposed(lease, Open(reason=reason))
+        for lease in seen.lapsed
+        if isinstance(lease.exposure, Bounded)
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sealward.controlplane.domain import audit
 from sealward.controlplane.domain.audit import AuditKind
-from sealward.controlplane.domain.errors import Code, Conflict
+from sealward.controlplane.domain.errors import Code, Conflict, Refused
 from sealward.controlplane.domain.leases import WipeStatement, WipeStatus
 from sealward.controlplane.domain.records import RandomBytes
 from sealward.controlplane.services.evidence import refused
@@ -43,6 +43,10 @@ class WipeService:
             raise refused(error) from error
 
         def write(tx: Transaction) -> None:
+            for lease_id in said.leases:
+                lease = tx.leases.find(lease_id.hex())
+                if lease is None or lease.node_id != node_id:
+                    raise Refused(Code.invalid_request, "the statement names no lease of this node")
             tx.terms.add_wipe(
                 WipeStatement(
                     node_id=node_id,

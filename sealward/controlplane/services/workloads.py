@@ -14,11 +14,12 @@ from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.horizon import CEILING
 from sealward.controlplane.domain.keys import KeyContext, WrapPurpose
 from sealward.controlplane.domain.principals import Principal
-from sealward.controlplane.domain.records import DEFAULT_TENANT, JsonText, Page
+from sealward.controlplane.domain.records import JsonText, Page
 from sealward.controlplane.domain.workloads import Workload, WorkloadKey
 from sealward.controlplane.services import inputs
 from sealward.controlplane.services.administration import Body, Dependencies
 from sealward.controlplane.services.authorization import Right, require
+from sealward.controlplane.services.creators import decode_keys, pin
 from sealward.controlplane.services.ports import Transaction
 from sealward.sealing import workload_key
 from sealward.sealing.hpke import PrivateKey, PublicKey, Suite
@@ -52,9 +53,12 @@ class Workloads:
         production: bool,
         ttl: timedelta,
         max_instances: int | None,
+        creators: tuple[bytes, ...] = (),
         suite: Suite = Suite.MLKEM768_X25519,
     ) -> WorkloadWithKey:
-        """Create a workload with the first version of its key.
+        """Create a workload with the first version of its key, and pin these creator keys to it.
+
+        Without a creator key no model can be registered for it until one is added.
 
         Raises:
             Refused: forbidden, invalid_request.
@@ -68,6 +72,7 @@ class Workloads:
             raise inputs.invalid(
                 f"max_instances is not 1 to {MAX_INSTANCES}", "leave it out for no limit"
             )
+        pinned = decode_keys(creators)
         now = self.on.clock.now()
         key = self._new_key(name, suite, now)
 
@@ -99,6 +104,8 @@ class Workloads:
                 "suite": key.suite,
             }
             self.on.record(tx, AuditKind.workload_key_created, made, by=principal, now=now)
+            for public in pinned:
+                pin(self.on, tx, name, public, by=principal, now=now)
             return WorkloadWithKey(workload=workload, key=key)
 
         return self.on.database.write(work)
@@ -140,7 +147,7 @@ class Workloads:
         try:
             context = KeyContext(
                 purpose=WrapPurpose.workload_private,
-                tenant=DEFAULT_TENANT,
+                tenant=self.on.tenant,
                 workload=workload,
                 version=_FIRST_VERSION,
             )

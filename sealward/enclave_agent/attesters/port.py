@@ -69,3 +69,20 @@ class AttesterFactory(Protocol):
             AttesterUnavailable: a setting is missing, unknown or of the wrong type.
         """
         ...
+
+
+def require_report_data(report_data: bytes) -> None:
+    """Refuse anything but 64 bytes with ValueError."""
+    if len(report_data) != REPORT_DATA_SIZE:
+        raise ValueError(f"report_data takes {REPORT_DATA_SIZE} bytes, not {len(report_data)}")
+
+
+def require_no_settings(settings: Mapping[str, object]) -> None:
+    """Refuse settings for an attester that has none: a misspelt setting is not a default.
+
+    Raises:
+        AttesterUnavailable: one is given.
+    """
+    if settings:
+        names = ", ".join(ascii(name) for name in sorted(settings))
+        raise AttesterUnavailable(f"[attester] has unknown settings: {names}.")

@@ -6,15 +6,19 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import uvicorn
+
+from sealward.enclave_agent.inference.http import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sealward.enclave_agent.inference.oip import InferenceApp
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI application; `InferenceApp` is one."""
 
 MAX_CONNECTIONS: Final = 512  # each may hold a body; uvicorn answers 503 beyond
 KEEP_ALIVE_SECONDS: Final = 30
@@ -39,7 +43,7 @@ class TlsFiles:
 class InferenceServer:
     """The listener: `start`, then `stop`, once."""
 
-    def __init__(self, app: InferenceApp, *, host: str, port: int, tls: TlsFiles | None) -> None:
+    def __init__(self, app: Application, *, host: str, port: int, tls: TlsFiles | None) -> None:
         """Take a numeric address.
 
         Raises:

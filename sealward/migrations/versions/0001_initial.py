@@ -356,6 +356,18 @@ def _create_workloads() -> None:
     )
     _index("workload_keys", "tenant", "workload", "key_id", unique=True)
     op.create_table(
+        "workload_creators",
+        _required("tenant", sa.String()),
+        _required("workload", sa.String()),
+        _required("key_id", sa.String()),
+        _required("public", sa.LargeBinary()),
+        _required("by", sa.String()),
+        _required("added_ms", sa.BigInteger()),
+        _required("entry_id", sa.String()),
+        _belongs("workload_creators", "workload", "workloads", "name"),
+        sa.PrimaryKeyConstraint("tenant", "workload", "key_id", name="pk_workload_creators"),
+    )
+    op.create_table(
         "models",
         _required("tenant", sa.String()),
         _required("workload", sa.String()),
@@ -364,6 +376,7 @@ def _create_workloads() -> None:
         _required("core_digest", sa.String()),
         _required("signed_digest", sa.String()),
         _required("content_key_id", sa.String()),
+        _required("creator_key_id", sa.String()),
         _required("registration", sa.LargeBinary()),
         _required("state", sa.String()),
         _required("registered_ms", sa.BigInteger()),

@@ -207,7 +207,7 @@ hardware := "affirming" if {
 	reported_reached
 }
 
-floor := data.reference.tcb_floor[concat("/", [input.claims.tee, input.claims.product])] if {
+lowest_levels := data.reference.tcb_floor[concat("/", [input.claims.tee, input.claims.product])] if {
 	is_string(input.claims.tee)
 	is_string(input.claims.product)
 }
@@ -215,8 +215,8 @@ floor := data.reference.tcb_floor[concat("/", [input.claims.tee, input.claims.pr
 # Component by component: a high microcode level never pays for a low firmware level.
 reported_reached if {
 	levels := input.claims.tcb.reported
-	count(floor) > 0
-	every component, lowest in floor {
+	count(lowest_levels) > 0
+	every component, lowest in lowest_levels {
 		is_number(levels[component])
 		levels[component] >= lowest
 	}
@@ -227,8 +227,8 @@ committed_reached if {
 	reported_reached
 } else if {
 	levels := input.claims.tcb.committed
-	count(floor) > 0
-	every component, lowest in floor {
+	count(lowest_levels) > 0
+	every component, lowest in lowest_levels {
 		is_number(levels[component])
 		levels[component] >= lowest
 	}
@@ -246,7 +246,7 @@ reasons contains {
 	"actual": claim("product"),
 	"hint": "activate a reference set that states the lowest TCB accepted for this product",
 } if {
-	not floor
+	not lowest_levels
 }
 
 reasons contains {
@@ -257,7 +257,7 @@ reasons contains {
 	"hint": "update the platform's firmware, or place the node on an updated platform",
 } if {
 	hardware == "contraindicated"
-	some component, lowest in floor
+	some component, lowest in lowest_levels
 	level := object.get(input, ["claims", "tcb", "reported", component], null)
 	not at_least(level, lowest)
 }
@@ -271,7 +271,7 @@ reasons contains {
 	"hint": "commit the platform's firmware update so that it cannot be rolled back",
 } if {
 	hardware == "warning"
-	some component, lowest in floor
+	some component, lowest in lowest_levels
 	level := object.get(input, ["claims", "tcb", "committed", component], null)
 	not at_least(level, lowest)
 }

@@ -25,7 +25,7 @@ platform_known if vouched_by_list
 
 platform_known if vouched_by_token
 
-# A masked chip has no id to be on a list.
+# Hardware behind a provider's key has no id to be on a list.
 vouched_by_list if {
 	is_string(input.claims.platform_id)
 	input.platform.known == true
@@ -36,7 +36,7 @@ vouched_by_token if input.join_token.valid == true
 
 # --- labels, from verified claims only ----------------------------------------------------------
 
-labels := object.union_n([from_claims, from_image, from_platform])
+labels := object.union(from_claims, from_image)
 
 from_claims := {
 	"sealward/tee": input.claims.tee,
@@ -46,11 +46,6 @@ from_claims := {
 
 from_image := {"sealward/development": "true"} if {
 	input.claims.development == true
-} else := {}
-
-from_platform := {"sealward/owner": input.platform.owner} if {
-	vouched_by_list
-	is_string(input.platform.owner)
 } else := {}
 
 # --- reasons ------------------------------------------------------------------------------------

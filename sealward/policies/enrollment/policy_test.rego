@@ -15,13 +15,13 @@ good := {
 	"posture": "compliant",
 	"trust_vector": {},
 	"reasons": [],
-	"platform": {"known": true, "allowed": true, "owner": "vision-team"},
+	"platform": {"known": true, "allowed": true},
 	"join_token": null,
 	"known_instance": false,
 	"node": {"agent_version": "1.0"},
 }
 
-unknown := {"known": false, "allowed": false, "owner": null}
+unknown := {"known": false, "allowed": false}
 
 changed(difference) := object.union(good, difference)
 
@@ -52,7 +52,7 @@ test_a_known_platform_that_is_not_allowed_pends if {
 	answered(changed({"platform": {"allowed": false}})) == "pend"
 }
 
-test_a_masked_chip_is_on_no_list if {
+test_hardware_without_an_id_is_on_no_list if {
 	answered(changed({"claims": {"platform_id": null}})) == "pend"
 }
 
@@ -85,18 +85,12 @@ test_labels_come_from_verified_claims if {
 		"sealward/tee": "snp",
 		"sealward/product": "Milan",
 		"sealward/clock": "protected",
-		"sealward/owner": "vision-team",
 	}
 	labelled(changed({"claims": {"development": true}}))["sealward/development"] == "true"
 }
 
 test_what_the_agent_says_becomes_no_label if {
-	labelled(changed({"node": {"labels": {"sealward/owner": "me"}}})) == labelled(good)
-}
-
-test_a_token_says_nothing_about_the_owner if {
-	doc := changed({"platform": object.union(unknown, {"owner": "somebody"}), "join_token": {"valid": true}})
-	not labelled(doc)["sealward/owner"]
+	labelled(changed({"node": {"labels": {"sealward/tee": "me"}}})) == labelled(good)
 }
 
 test_nothing_at_all_is_rejected if answered({}) == "reject"

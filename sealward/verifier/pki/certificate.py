@@ -159,11 +159,11 @@ def _tbs(
     inner = body.element("tbsCertificate signature", der.SEQUENCE)
     if inner.der != algorithm.der:
         raise MalformedEvidence(inner.offset, "the two signature algorithms differ")
-    issuer = _name(body, "issuer")
+    issuer = read_name(body, "issuer")
     validity = body.enter("validity")
     not_before, not_after = validity.time("notBefore"), validity.time("notAfter")
     validity.finish()
-    subject = _name(body, "subject")
+    subject = read_name(body, "subject")
     spki = _spki(body)
     # The unique identifiers of 1993 ([1], [2]) are refused here by their tags.
     wrapper = body.enter("extensions", _EXPLICIT_EXTENSIONS)
@@ -187,7 +187,8 @@ def _tbs(
     )
 
 
-def _name(body: der.DerReader, what: str) -> Name:
+def read_name(body: der.DerReader, what: str) -> Name:
+    """Read one Name. Raises MalformedEvidence, naming it `what`."""
     element = body.element(what, der.SEQUENCE)
     rdns = body.into(element, what)
     found: list[tuple[str, str]] = []

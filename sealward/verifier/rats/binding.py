@@ -136,7 +136,9 @@ class Binding:
             MalformedEvidence: not the one encoding of a version 1 binding (spec section 1).
         """
         fields = Statement.decode(data, what=_WHAT, max_bytes=MAX_BYTES)
-        if fields.items(1, "label") != [_LABEL, _VERSION]:
+        label, version = statement.pair(fields.nullable(1, "label"), f"{_WHAT}: label")
+        # `uint` first: in Python true equals 1, in CBOR it is another value.
+        if label != _LABEL or statement.uint(version, f"{_WHAT}: version") != _VERSION:
             raise MalformedEvidence(0, f"{_WHAT}: only version {_VERSION} is known")
         purpose = _purpose(fields.text(2, "purpose"))
         nonce = fields.octets(3, "nonce", size=32)

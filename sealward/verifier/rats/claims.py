@@ -23,6 +23,7 @@ class Tee(StrEnum):
     """The kinds of trusted execution environment."""
 
     SNP = "snp"
+    TPM = "tpm"
 
 
 @unique
@@ -98,6 +99,130 @@ class Collateral:
         }
 
 
+@unique
+class KeyResidency(StrEnum):
+    """What shows that an attestation key is in a TPM, and in which."""
+
+    ACTIVATED = "activated"  # a credential made for it was opened by the TPM with this EK
+    UNPROVEN = "unproven"
+
+
+@dataclass(frozen=True, slots=True)
+class BootFact:
+    """One thing an event log says of the boot (formats/event_log/facts.py).
+
+    Attributes:
+        name: "secure_boot", "secure_boot_variable", "kernel_command_line" or "boot_application".
+        value: in readable form.
+        register: the PCR its digest was extended into.
+        standing: "authenticated" where a confirmed digest covers the value, else "described".
+    """
+
+    name: str
+    value: str
+    register: int
+    standing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootLog:
+    """An event log beside the registers that evidence proved.
+
+    Attributes:
+        bank: the bank in which facts were looked at.
+        confirmed: registers whose proven values the log replays to, in every bank both have.
+        contradicted: registers that the log extends to another value.
+        repeated_separators: registers in which firmware ended its measurements twice.
+        facts: of confirmed registers only, in the order of the log.
+    """
+
+    bank: str
+    confirmed: tuple[int, ...]
+    contradicted: tuple[int, ...]
+    repeated_separators: tuple[int, ...]
+    facts: tuple[BootFact, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "bank": self.bank,
+            "confirmed": list(self.confirmed),
+            "contradicted": list(self.contradicted),
+            "repeated_separators": list(self.repeated_separators),
+            "facts": [
+                {
+                    "name": fact.name,
+                    "value": fact.value,
+                    "register": fact.register,
+                    "standing": fact.standing,
+                }
+                for fact in self.facts
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EndorsementKey:
+    """The TPM, as its vendor's certificate names it; `sha256` is of the key's DER SPKI."""
+
+    sha256: str
+    manufacturer: str
+    model: str
+    version: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "sha256": self.sha256,
+            "manufacturer": self.manufacturer,
+            "model": self.model,
+            "version": self.version,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TpmState:
+    """What only a TPM says.
+
+    Attributes:
+        ak_name: Name of the attestation key, lower-case hex.
+        qualified_signer: its qualified Name, as the quote has it.
+        residency: whether the key is known to be in the TPM of `ek`.
+        ek: the endorsement key, when a certificate for it came along and holds.
+        firmware_version: 64 bits in lower-case hex; each vendor's own.
+        clock: milliseconds powered; decimal text in JSON.
+        reset_count, restart_count: boots and resumes since the TPM was cleared.
+        safe: the clock cannot have been rolled back.
+        event_log: what the log says, or None when none came along.
+    """
+
+    ak_name: str
+    qualified_signer: str
+    residency: KeyResidency
+    ek: EndorsementKey | None
+    firmware_version: str
+    clock: int
+    reset_count: int
+    restart_count: int
+    safe: bool
+    event_log: BootLog | None
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "ak_name": self.ak_name,
+            "qualified_signer": self.qualified_signer,
+            "residency": self.residency.value,
+            "ek": None if self.ek is None else self.ek.to_json(),
+            "firmware_version": self.firmware_version,
+            "clock": str(self.clock),
+            "reset_count": self.reset_count,
+            "restart_count": self.restart_count,
+            "safe": self.safe,
+            "event_log": None if self.event_log is None else self.event_log.to_json(),
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
     """What verified evidence says, in words that do not depend on its format.
@@ -107,8 +232,11 @@ class Claims:
         format_version: the evidence format's own version.
         product: the hardware product line, as the vendor spells it.
         instance_value: what the format gives to tell one instance from another (SNP REPORT_ID).
-        platform_id: the hardware under the instance, "snp:chip:<hex>", or None when it is not
-            proven (masked, or a provider's key signed). Many instances share one.
+        platform_id: the hardware under the instance, "snp:chip:<hex>" as the key that signed
+            certifies it, or None when it is not proven (a provider's key signed). Many instances
+            share one.
+        platform_masked: the host keeps the identity of its hardware out of the evidence itself (SNP
+            CHIP_ID is zero). Under a chip's own key `platform_id` names the hardware all the same.
         provider: the provider whose key signed (SNP cspID), or None.
         report_data: what the guest bound into the evidence, lower-case hex.
         measurements: digests of what was launched.
@@ -118,7 +246,7 @@ class Claims:
         launch_policy: what the guest was launched to allow, by name.
         vmpl: privilege level the report speaks for; FFFFFFFF when the host asked for it.
         platform: state of the platform, by name.
-        debug: the host may read and write the guest.
+        debug: the host may read and write the guest, by a mode of the TEE; a TPM has none.
         migratable: the guest may be moved to a platform that this evidence does not describe.
         smt: sibling threads are enabled on the platform.
         tcb: security version numbers: reported (what the key proves), committed, current, launch.
@@ -126,7 +254,8 @@ class Claims:
             version has none. Decimal text in JSON, whose readers keep only 53 bits.
         memory_encrypted: guest memory is encrypted by the TEE.
         provider_in_tcb: provider code may run with more rights than the attester. For SNP False
-            only at VMPL 0: a report for a lower level cannot exclude a paravisor.
+            only at VMPL 0: a report for a lower level cannot exclude a paravisor. Always True for
+            a TPM: a quote cannot exclude a hypervisor, nor who runs a virtual TPM.
         clock: HOST unless the evidence proves a protected clock. A plain SNP report cannot prove
             Secure TSC; a reference value that names such a guest image can.
         collateral: the life of the endorsements.
@@ -136,6 +265,11 @@ class Claims:
             so replay protection rests on nonces and never on these.
         as_of: the instant the evidence was appraised for.
         verdicts: what the verifier holds against it.
+        tpm: what only a TPM says; None for other kinds of evidence, and then not in JSON.
+
+    A claim that a kind of evidence does not have is None, or an empty tuple, and null in JSON: TPM
+    quotes have no host_data, key digests, image ids, guest_svn, launch_policy, vmpl, platform, smt
+    or tcb. In Rego null compares lower than any number: test with `is_number` before `<=`.
     """
 
     tee: Tee
@@ -146,18 +280,18 @@ class Claims:
     provider: str | None
     report_data: str
     measurements: tuple[Measurement, ...]
-    host_data: str
-    id_key_digest: str
-    author_key_digest: str
-    family_id: str
-    image_id: str
-    guest_svn: int
+    host_data: str | None
+    id_key_digest: str | None
+    author_key_digest: str | None
+    family_id: str | None
+    image_id: str | None
+    guest_svn: int | None
     launch_policy: tuple[tuple[str, bool], ...]
-    vmpl: int
+    vmpl: int | None
     platform: tuple[tuple[str, bool], ...]
     debug: bool
     migratable: bool
-    smt: bool
+    smt: bool | None
     tcb: tuple[SecurityVersions, ...]
     mitigations: tuple[tuple[str, int], ...]
     memory_encrypted: bool
@@ -169,20 +303,24 @@ class Claims:
     signed_sha256: str
     as_of: datetime
     verdicts: tuple[Verdict, ...]
+    platform_masked: bool = False  # a format without such a field has nothing to mask
+    tpm: TpmState | None = None
 
     def provenance(self) -> dict[str, Provenance]:
         """Return claim path -> scope and instant, for every claim of `to_json`."""
-        return {path: Provenance(scope, self.as_of) for path, scope in _SCOPES.items()}
+        return {path: Provenance(scope, self.as_of) for path, scope in _SCOPES[self.tee].items()}
 
     def to_json(self) -> dict[str, Json]:
         """Return the view policies get: plain JSON types, digests in lower-case hex, no floats."""
         as_of = _instant(self.as_of)
-        return {
+        special: dict[str, Json] = {} if self.tpm is None else {"tpm": self.tpm.to_json()}
+        return special | {
             "tee": self.tee.value,
             "format_version": self.format_version,
             "product": self.product,
             "instance_value": self.instance_value,
             "platform_id": self.platform_id,
+            "platform_masked": self.platform_masked,
             "provider": self.provider,
             "report_data": self.report_data,
             "measurements": [
@@ -195,13 +333,13 @@ class Claims:
             "family_id": self.family_id,
             "image_id": self.image_id,
             "guest_svn": self.guest_svn,
-            "launch_policy": dict(self.launch_policy),
+            "launch_policy": dict(self.launch_policy) or None,
             "vmpl": self.vmpl,
-            "platform": dict(self.platform),
+            "platform": dict(self.platform) or None,
             "debug": self.debug,
             "migratable": self.migratable,
             "smt": self.smt,
-            "tcb": {item.name: item.to_json() for item in self.tcb},
+            "tcb": {item.name: item.to_json() for item in self.tcb} or None,
             "mitigations": {name: str(value) for name, value in self.mitigations},
             "memory_encrypted": self.memory_encrypted,
             "provider_in_tcb": self.provider_in_tcb,
@@ -212,18 +350,20 @@ class Claims:
             "signed_sha256": self.signed_sha256,
             "verdicts": [_verdict(item) for item in self.verdicts],
             "provenance": {
-                path: {"scope": scope.value, "as_of": as_of} for path, scope in _SCOPES.items()
+                path: {"scope": item.scope.value, "as_of": as_of}
+                for path, item in self.provenance().items()
             },
         }
 
 
 # Every claim of `to_json`, but for what is about the claims (verdicts, provenance) or the bytes.
-_SCOPES: Final = {
+_SNP_SCOPES: Final = {
     "tee": Scope.LAUNCH,
     "format_version": Scope.RUNTIME,
     "product": Scope.LAUNCH,
     "instance_value": Scope.LAUNCH,
     "platform_id": Scope.LAUNCH,
+    "platform_masked": Scope.RUNTIME,
     "provider": Scope.RUNTIME,
     "report_data": Scope.RUNTIME,
     "measurements": Scope.LAUNCH,
@@ -251,6 +391,29 @@ _SCOPES: Final = {
     "collateral": Scope.RUNTIME,
     "development": Scope.RUNTIME,
 }
+
+# PCRs hold what was measured since power-on, boot after boot; the rest is of the moment.
+_TPM_SCOPES: Final = {
+    "tee": Scope.LAUNCH,
+    "format_version": Scope.RUNTIME,
+    "product": Scope.LAUNCH,
+    "instance_value": Scope.RUNTIME,
+    "platform_id": Scope.LAUNCH,
+    "platform_masked": Scope.RUNTIME,
+    "provider": Scope.RUNTIME,
+    "report_data": Scope.RUNTIME,
+    "measurements": Scope.BOOT,
+    "debug": Scope.RUNTIME,
+    "migratable": Scope.RUNTIME,
+    "memory_encrypted": Scope.RUNTIME,
+    "provider_in_tcb": Scope.RUNTIME,
+    "clock": Scope.RUNTIME,
+    "collateral": Scope.RUNTIME,
+    "development": Scope.RUNTIME,
+    "tpm": Scope.RUNTIME,
+    "tpm.event_log": Scope.BOOT,
+}
+_SCOPES: Final = {Tee.SNP: _SNP_SCOPES, Tee.TPM: _TPM_SCOPES}
 
 
 def _instant(value: datetime) -> str:

@@ -42,6 +42,10 @@ class Code(StrEnum):
     PRODUCT_MISMATCH = "product_mismatch"
     TCB_MISMATCH = "tcb_mismatch"
     CHIP_MISMATCH = "chip_mismatch"
+    KEY_ATTRIBUTES_FORBIDDEN = "key_attributes_forbidden"
+    PCR_MISMATCH = "pcr_mismatch"
+    EVENT_LOG_INVALID = "event_log_invalid"
+    EVENT_LOG_MISMATCH = "event_log_mismatch"
 
     # Binding and freshness (docs/specs/evidence-binding.md).
     BINDING_MISMATCH = "binding_mismatch"

@@ -92,6 +92,8 @@ class VerdictCode(StrEnum):
     MIGRATION_ENABLED = "migration_enabled"
     DEVELOPMENT_ROOT = "development_root"
     DISTRUSTED = "distrusted"
+    TPM_ONLY = "tpm_only"
+    KEY_RESIDENCY_UNPROVEN = "key_residency_unproven"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,11 @@ _CAPPED: Final = {
     VerdictCode.MIGRATION_ENABLED: (Dimension.RUNTIME_OPAQUE, Dimension.CONFIGURATION),
     VerdictCode.DEVELOPMENT_ROOT: (Dimension.HARDWARE,),
     VerdictCode.DISTRUSTED: (Dimension.HARDWARE,),
+    # A TPM protects its keys and not the machine's memory; its bus and its co-tenants are open
+    # (security-requirements F8b). Held as a warning: never affirming, and not refused for it.
+    VerdictCode.TPM_ONLY: (Dimension.HARDWARE,),
+    # Nothing shows that the signing key is in any TPM: software can write such a public area.
+    VerdictCode.KEY_RESIDENCY_UNPROVEN: (Dimension.HARDWARE, Dimension.INSTANCE_IDENTITY),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 
 import jwt
 import pytest
@@ -160,3 +161,62 @@ def test_one_version_in_two_workloads_serves_both() -> None:
     door.grant(lease(1, workload="w"), lease(2, workload="v"))
     door.gate.enter("m", door.token("w"))
     door.gate.enter("m", door.token("v"))
+
+
+def test_a_renewal_that_drops_a_version_withholds_its_output() -> None:
+    """The lease goes on with another version: which of them computed is not asked."""
+    door = Door()
+    door.grant(lease(models=(model("m", 1), model("m", 2))))
+    permit = door.gate.enter("m", door.token())
+    door.grant(lease(models=(model("m", 1), model("m", 2), model("n", 1))))
+    permit.release()
+    door.grant(lease(models=(model("m", 2), model("n", 1))))
+    with pytest.raises(Refused) as raised:
+        permit.release()
+    assert raised.value.code is Refusal.LEASE_REVOKED
+    door.gate.enter("m", door.token()).release()
+
+
+def test_a_version_below_the_floor_is_neither_entered_nor_released() -> None:
+    """Later terms of the same workload raise the lowest version that may be served."""
+    door = Door()
+    door.grant(lease(1, models=(model("m", 1), model("n", 1))))
+    permit = door.gate.enter("m", door.token())
+    low = model("m", 1, min_version=2)
+    door.grant(lease(1, models=(low, model("n", 1))))
+    with pytest.raises(Refused):
+        permit.release()
+    assert door.refusal("m") is Refusal.UNKNOWN_MODEL
+    door.gate.enter("n", door.token())
+
+
+def test_another_workloads_floor_closes_nothing() -> None:
+    door = Door()
+    door.grant(
+        lease(1, workload="w", models=(model("m", 1),)),
+        lease(2, workload="v", models=(model("m", 9, min_version=9),)),
+    )
+    door.grant(lease(1, workload="w", models=(model("m", 1),)))
+    door.gate.enter("m", door.token("w")).release()
+
+
+def test_one_version_number_of_two_models_serves_nobody() -> None:
+    """Names and versions are each workload's own: equal ones may still be different models."""
+    door = Door()
+    other = replace(model("m", 1), core_digest=bytes(32))
+    door.grant(lease(1, workload="w"), lease(2, workload="v", models=(other,)))
+    assert door.refusal("m", door.token("w")) is Refusal.FORBIDDEN
+    assert door.refusal("m", door.token("v")) is Refusal.FORBIDDEN
+
+
+def test_why_a_lease_ended_is_told_to_its_own_workload() -> None:
+    """Another workload that has the same model goes on, and says nothing of mine."""
+    door = Door()
+    door.grant(lease(1, workload="w"), lease(2, workload="v"))
+    ended = door.book.accept_revocation(
+        revocation(2, lease(1, LeaseTermsState.ENDED)), now_ns=0
+    ).ended
+    door.gate.note_ended(ended, WipeCause.REVOKED)
+    assert door.refusal("m", door.token("w")) is Refusal.LEASE_REVOKED
+    door.gate.enter("m", door.token("v"))
+    assert door.refusal("m", door.token("x")) is Refusal.FORBIDDEN

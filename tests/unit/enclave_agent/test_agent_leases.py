@@ -81,6 +81,64 @@ def test_a_grant_overtaken_by_a_revocation_is_dropped() -> None:
     assert live(book, 0) == []
 
 
+def test_a_grant_ends_every_lease_that_it_does_not_name() -> None:
+    book = LeaseBook()
+    take(book, grant(1, lease(1), lease(2), lease(3)))
+    outcome = take(book, grant(2, lease(2, RENEWED), lease(4)))
+    assert sorted(held.lease_id[-1] for held in outcome.ended) == [1, 3]
+    assert live(book, 0) == [2, 4]
+    assert len(take(book, grant(3)).ended) == 2
+    assert live(book, 0) == []
+
+
+def test_an_end_that_a_grant_overtook_is_not_lost() -> None:
+    """The sweep ends lease 1 in terms 2; an answer with terms 3 arrives first."""
+    book = LeaseBook()
+    take(book, grant(1, lease(1), lease(2)))
+    take(book, grant(3, lease(2, RENEWED)))
+    with pytest.raises(TermsRefused) as raised:
+        book.accept_revocation(revocation(2, lease(1, ENDED)), now_ns=0)
+    assert raised.value.code is TermsCode.STALE
+    assert live(book, 0) == [2]
+    assert take(book, grant(4, lease(1), lease(2, RENEWED))).refused[0].code is (
+        LeaseCode.LEASE_ENDED
+    )
+
+
+def test_an_overtaken_grant_does_not_end_what_a_later_one_granted() -> None:
+    book = LeaseBook()
+    take(book, grant(3, lease(9)))
+    with pytest.raises(TermsRefused):
+        take(book, grant(2))
+    assert live(book, 0) == [9]
+
+
+def test_a_revocation_ends_only_what_it_names() -> None:
+    book = LeaseBook()
+    take(book, grant(1, lease(1), lease(2)))
+    book.accept_revocation(revocation(2, lease(1, ENDED)), now_ns=0)
+    assert live(book, 0) == [2]
+
+
+def test_a_renewal_that_cannot_be_obeyed_ends_its_lease_alone() -> None:
+    """It must not go on without the obligation that it is now leased under."""
+    book = LeaseBook()
+    take(book, grant(1, lease(1), lease(2)))
+    changed = lease(1, RENEWED, obligations={"colour": 1})
+    outcome = take(book, grant(2, changed, lease(2, RENEWED)))
+    assert [refusal.code for refusal in outcome.refused] == [LeaseCode.UNKNOWN_OBLIGATION]
+    assert [held.lease_id[-1] for held in outcome.ended] == [1]
+    assert live(book, 0) == [2]
+
+
+def test_what_is_past_its_horizon_is_left_to_expire() -> None:
+    """Its statement says that the horizon ended it, not the grant that came a moment later."""
+    book = LeaseBook()
+    take(book, grant(1, lease(1, ttl_ms=100)))
+    assert take(book, grant(2), now_ms=100).ended == ()
+    assert [held.lease_id[-1] for held in book.expire(100 * MS)] == [1]
+
+
 @pytest.mark.parametrize(
     "obligations",
     [
@@ -172,9 +230,18 @@ def test_later_terms_forbid_lower_versions_of_a_model() -> None:
     book = LeaseBook()
     old = model("m", version=1)
     take(book, grant(1, lease(1, models=(old,))))
-    assert book.may_run(old)
+    assert book.may_run("w", old)
     take(book, grant(2, lease(2, models=(model("m", version=3, min_version=2),))))
-    assert not book.may_run(old)
+    assert not book.may_run("w", old)
+
+
+def test_the_lowest_version_of_a_name_is_each_workloads_own() -> None:
+    """Names of models belong to workloads: one workload's floor is not another's."""
+    book = LeaseBook()
+    other = lease(2, workload="v", models=(model("m", version=5, min_version=5),))
+    take(book, grant(1, lease(1, models=(model("m"),)), other))
+    assert book.may_run("w", model("m"))
+    assert not book.may_run("v", model("m"))
 
 
 def test_renewal_is_due_at_a_share_of_the_earliest_lease() -> None:
@@ -204,19 +271,18 @@ class LeaseBookMachine(RuleBasedStateMachine):
         self.dead: set[int] = set()
 
     @rule(
-        numbers=st.sets(st.integers(1, 4), min_size=1),
-        state=st.sampled_from(LeaseTermsState),
+        said=st.dictionaries(st.integers(1, 4), st.sampled_from(LeaseTermsState)),
         ttl_ms=st.integers(0, 300),
         after_ms=st.integers(0, 300),
         push=st.booleans(),
     )
     def sign(
-        self, numbers: set[int], state: LeaseTermsState, ttl_ms: int, after_ms: int, *, push: bool
+        self, said: dict[int, LeaseTermsState], ttl_ms: int, after_ms: int, *, push: bool
     ) -> None:
         """The control plane signs terms; they may arrive at any time, in any order, repeatedly."""
         leases = tuple(
             lease(number, state, ttl_ms=ttl_ms, not_after_ms=self.now_ms + after_ms)
-            for number in sorted(numbers)
+            for number, state in said.items()
         )
         make = revocation if push else grant
         terms = make(self.next_sequence, *leases, issued_ms=self.now_ms)
@@ -240,15 +306,19 @@ class LeaseBookMachine(RuleBasedStateMachine):
         self.highest = said.sequence
         self.signed_ms = max(self.signed_ms, said.issued_ms)
         self._forget_the_dead()
+        before = set(self.horizons)
         for one in said.leases:
             number = int.from_bytes(one.lease_id, "big")
             if one.state is ENDED:
-                self.dead.add(number)
-                self.horizons.pop(number, None)
+                self._end(number)
             elif said.challenge is not None and number not in self.dead:
+                before.discard(number)
                 if one.state is RENEWED and number not in self.horizons:
                     continue
                 self.horizons[number] = (sent_ms + one.ttl_ms, one.not_after_ms)
+        if said.challenge is not None:  # a grant names every lease that is active
+            for number in before:
+                self._end(number)
         self._forget_the_dead()
 
     @rule(step_ms=st.integers(0, 200))
@@ -286,8 +356,11 @@ class LeaseBookMachine(RuleBasedStateMachine):
     def _forget_the_dead(self) -> None:
         for number, (horizon_ms, not_after_ms) in tuple(self.horizons.items()):
             if self.latest_ms >= horizon_ms or self.signed_ms >= not_after_ms:
-                del self.horizons[number]
-                self.dead.add(number)
+                self._end(number)
+
+    def _end(self, number: int) -> None:
+        self.horizons.pop(number, None)
+        self.dead.add(number)
 
 
 TestLeaseBook = LeaseBookMachine.TestCase

@@ -76,7 +76,7 @@ def test_an_enrolment_answer_outside_the_contract_is_refused(
     answer: agent_pb2.EnrollResponse,
 ) -> None:
     with pytest.raises(ProtocolViolation):
-        read_enrollment(answer, node=NODE)
+        read_enrollment(answer, node=NODE, sent_ns=0)
 
 
 def test_a_pending_answer_carries_its_reason_and_delay() -> None:
@@ -86,7 +86,7 @@ def test_a_pending_answer_carries_its_reason_and_delay() -> None:
         denial=agent_pb2.Denial(code="platform_unknown", correlation_id="c-1"),
         retry_after_ms=1_500,
     )
-    read = read_enrollment(answer, node=NODE)
+    read = read_enrollment(answer, node=NODE, sent_ns=0)
     assert read.admission is Admission.PEND
     assert read.denial is not None
     assert read.denial.code == "platform_unknown"
@@ -122,7 +122,7 @@ def test_an_attestation_answer_outside_the_contract_is_refused(
 def test_any_bytes_are_an_answer_or_a_protocol_violation(data: bytes) -> None:
     for kind, read in (
         (agent_pb2.Challenge, lambda m: read_challenge(m, now_ns=0)),
-        (agent_pb2.EnrollResponse, lambda m: read_enrollment(m, node=NODE)),
+        (agent_pb2.EnrollResponse, lambda m: read_enrollment(m, node=NODE, sent_ns=0)),
         (agent_pb2.AttestResponse, read_attestation),
     ):
         try:
@@ -145,10 +145,12 @@ def test_a_certificate_is_for_this_key_and_no_other() -> None:
     key, other = (ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(2))
     chain = tuple(node_chain(Plane(), key))
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    assert read_certificate(chain, tls_spki=spki).chain_pem.count(b"BEGIN CERTIFICATE") == 2
+    assert (
+        read_certificate(chain, tls_spki=spki, sent_ns=0).chain_pem.count(b"BEGIN CERTIFICATE") == 2
+    )
     foreign = other.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     with pytest.raises(ProtocolViolation, match="another key"):
-        read_certificate(chain, tls_spki=foreign)
+        read_certificate(chain, tls_spki=foreign, sent_ns=0)
     for broken in ((b"",), (chain[0][:-1],), (b"\x30\x00", chain[1]), ()):
         with pytest.raises(ProtocolViolation):
-            read_certificate(broken, tls_spki=spki)
+            read_certificate(broken, tls_spki=spki, sent_ns=0)

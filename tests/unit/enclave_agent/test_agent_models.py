@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from fakes.agent_models import WEIGHTS, MemoryHost
 from fakes.agent_terms import model
 
 from sealward.enclave_agent.grants import GrantedKey
 from sealward.enclave_agent.inference.catalog import Catalog, ModelState
-from sealward.enclave_agent.models import ModelKeeper
+from sealward.enclave_agent.models import STILL_ENDING, ModelKeeper
 from sealward.protos.terms import ModelTerms
 
 A, B = model("a"), model("b")
@@ -124,5 +125,70 @@ def test_a_model_that_arrives_while_it_is_taken_back_is_wiped() -> None:
         assert shelf.host.alive() == []
         await asyncio.sleep(0)
         assert shelf.state("a") is ModelState.UNAVAILABLE
+
+    on_shelf(scene)
+
+
+def test_keys_are_wiped_before_anything_is_awaited() -> None:
+    """A content key ends with its lease, not with the worker that is slow to die."""
+
+    async def scene(shelf: Shelf) -> None:
+        key = shelf.give(A)
+        await shelf.opened()
+        wiping = shelf.keeper.keep_only([], "revoked")
+        assert not any(key)
+        assert shelf.keeper.missing([A]) == (A,)
+        assert [item.weight_bytes for item in (await wiping).items] == [WEIGHTS]
+
+    on_shelf(scene)
+
+
+def test_another_workloads_model_of_the_same_name_and_version_stays_shown() -> None:
+    """The catalog knows no workloads; what runs is not hidden by what ended."""
+
+    async def scene(shelf: Shelf) -> None:
+        other = replace(A, content_key_id=bytes(32), core_digest=bytes(32))
+        shelf.host.keys[other.content_key_id] = os.urandom(32)
+        shelf.give(A)
+        await shelf.opened()
+        shelf.give(other)
+        await shelf.opened()
+        await shelf.keeper.keep_only([A], "revoked")
+        assert shelf.state("a") is ModelState.READY
+        entry = shelf.catalog.find("a", None)
+        assert entry is not None
+        assert entry.model is shelf.host.alive()[0]
+
+    on_shelf(scene)
+
+
+def test_a_wipe_that_fails_hides_no_other_wipe() -> None:
+    """The statement names every key, and says which wipe is unknown."""
+
+    async def scene(shelf: Shelf) -> None:
+        shelf.give(A)
+        shelf.give(B)
+        await shelf.opened()
+        shelf.host.opened[0].fails_to_wipe = True
+        wiped = await shelf.keeper.keep_only([], "revoked")
+        assert [(item.model, item.exit_status) for item in wiped.items] == [
+            ("a", STILL_ENDING),
+            ("b", -9),
+        ]
+        assert "whether a 1 was wiped: it failed" in wiped.unknown
+
+    on_shelf(scene)
+
+
+def test_a_dead_worker_that_is_taken_back_while_it_is_cleared_is_stated() -> None:
+    async def scene(shelf: Shelf) -> None:
+        shelf.give(A)
+        await shelf.opened()
+        shelf.host.opened[0].ended = "worker ended with status -11"
+        clearing = asyncio.create_task(shelf.keeper.open_kept())
+        await asyncio.sleep(0)
+        (item,) = (await shelf.keeper.keep_only([], "revoked")).items
+        assert (item.worker_pid, item.weight_bytes) == (4242, WEIGHTS)
+        await clearing
 
     on_shelf(scene)

@@ -7,14 +7,21 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
 from fakes.agent_terms import NONCE, grant, lease, model
+from fakes.fake_authority import Authority
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,13 +29,15 @@ from sealward.enclave_agent import clock, grants
 from sealward.enclave_agent.attesters import registry
 from sealward.enclave_agent.attesters.port import AttesterUnavailable
 from sealward.enclave_agent.backoff import Backoff
+from sealward.enclave_agent.certificate import read_certificate
 from sealward.enclave_agent.clock import NS_PER_S
 from sealward.enclave_agent.grants import WrapCode, WrapRefused
 from sealward.enclave_agent.identity import HPKE_LIFE_NS, HpkeKeyring, InstanceKeys
 from sealward.enclave_agent.leases import LeaseBook
 from sealward.enclave_agent.models import Wiped
+from sealward.enclave_agent.own_thread import OwnThread
 from sealward.enclave_agent.pacing import ANSWER_NS, Pacing
-from sealward.enclave_agent.statements import MAX_WAITING, StatementDesk
+from sealward.enclave_agent.statements import MAX_REFUSED, MAX_WAITING, StatementDesk
 from sealward.protos import terms, wipe
 from sealward.protos.wipe import WipeCause, WipedItem
 from sealward.sealing import hpke
@@ -104,6 +113,51 @@ def test_pacing_asks_at_once_without_a_lease_and_late_with_one() -> None:
     assert pacing.ask_at_ns() == 10 * NS_PER_S
     pacing.failed(20 * NS_PER_S)
     assert 21 * NS_PER_S <= pacing.ask_at_ns() <= 22 * NS_PER_S
+
+
+def test_pacing_asks_soon_after_an_answer_that_settled_too_little() -> None:
+    """However long the leases are that are held; ever later, and as usual once all is well."""
+    book = LeaseBook()
+    pacing = Pacing(book, Backoff(first=2.0, most=60.0, random_bytes=lambda size: b"\xff" * size))
+    book.accept_grant(grant(1, lease(ttl_ms=3_600_000)), nonce=NONCE, sent_ns=0, now_ns=0)
+    now_ns = 0
+    for most_s in (2, 4, 8, 16, 32, 60, 60):
+        pacing.unsettled(now_ns)
+        assert most_s / 2 <= (pacing.ask_at_ns() - now_ns) / NS_PER_S <= most_s
+        now_ns = pacing.ask_at_ns()
+    pacing.granted()
+    assert pacing.ask_at_ns() == 3_240 * NS_PER_S
+
+
+@pytest.mark.parametrize("clock_off", [timedelta(), timedelta(days=-400), timedelta(days=400)])
+def test_a_certificates_life_is_counted_from_before_it_was_asked_for(clock_off: timedelta) -> None:
+    """Whatever the dates in it say of today: the guest's wall clock is the host's to set."""
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    authority = Authority.make("node root")
+    life = timedelta(minutes=10)
+    leaf = authority.issue(public, life, server=False, clock_off=clock_off)
+    spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    read = read_certificate((leaf.public_bytes(Encoding.DER),), tls_spki=spki, sent_ns=7 * NS_PER_S)
+    assert read.ends_ns == (7 + 600) * NS_PER_S
+
+
+def test_work_on_a_thread_of_its_own_waits_for_what_hangs() -> None:
+    """A device that hangs takes one thread, whatever the number of tries."""
+
+    async def body() -> None:
+        thread: OwnThread[int] = OwnThread()
+        release = threading.Event()
+        before = threading.active_count()
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(thread.run(lambda: int(release.wait(20))), 0.01)
+        assert threading.active_count() == before + 1
+        release.set()
+        assert await asyncio.wait_for(thread.run(lambda: 7), 10) == 7
+        with pytest.raises(ZeroDivisionError):
+            await thread.run(lambda: 1 // 0)
+
+    asyncio.run(body())
 
 
 def wrapped(lease_id: bytes, key_id: bytes, *, info: bytes | None = None) -> bytes:
@@ -212,6 +266,21 @@ def test_waiting_statements_are_bounded() -> None:
             WipeCause.HORIZON, (number.to_bytes(16, "big"),), Wiped(), sequence=None, since_ns=0
         )
     assert len(desk.waiting()) == MAX_WAITING
+
+
+def test_a_statement_that_is_refused_again_and_again_is_given_up() -> None:
+    """It would keep the agent from its control plane for ever; a refusal or two may be chance."""
+    desk, _ = desk_of()
+    for number in (1, 2):
+        desk.state(
+            WipeCause.HORIZON, (number.to_bytes(16, "big"),), Wiped(), sequence=None, since_ns=0
+        )
+    first, second = desk.waiting()
+    for _ in range(MAX_REFUSED - 1):
+        desk.refused(first)
+    assert desk.waiting() == (first, second)
+    desk.refused(first)
+    assert desk.waiting() == (second,)
 
 
 def test_an_attester_that_is_not_installed_is_named_with_what_is() -> None:

@@ -284,7 +284,7 @@ def test_a_forgotten_instance_serves_out_its_lease_and_begins_anew(tmp_path: Pat
     async def scene(stage: Stage) -> None:
         await stage.until_serving()
         await stage.plane.stop()
-        stage.plane.nodes.clear()
+        stage.plane.forget()
         await stage.plane.start()
         await stage.until(lambda: not stage.agent.parts.standing.connected, "is refused")
         assert (await stage.infer()).status_code == 200

@@ -17,7 +17,14 @@ from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.development import import_root
 from sealward.verifier.rats.distrust import DistrustEntry
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
-from sealward.verifier.rats.evidence import SNP_EVIDENCE, Collection, Record, encode
+from sealward.verifier.rats.evidence import (
+    NITRO_EVIDENCE,
+    SNP_EVIDENCE,
+    TDX_EVIDENCE,
+    Collection,
+    Record,
+    encode,
+)
 from sealward.verifier.registry import Item, Role
 from sealward.verifier.wire import base64
 
@@ -45,6 +52,11 @@ def table(*rows: tuple[UUID, bytes]) -> bytes:
 
 def envelope(*certificates: bytes) -> bytes:
     payload = snp_evidence.encode(snp_evidence.Evidence(MINTED.report, certificates))
+    return encode(Record(SNP_EVIDENCE, payload))
+
+
+def with_table(blob: bytes) -> bytes:
+    payload = snp_evidence.encode(snp_evidence.Evidence(MINTED.report, (), blob))
     return encode(Record(SNP_EVIDENCE, payload))
 
 
@@ -85,7 +97,13 @@ def test_anything_else_is_refused_as_one_or_the_other(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [Record("application/eat+cwt", b"x"), Collection((("cpu", Record("a/b", b"x")),))]
+    "other",
+    [
+        Record("application/eat+cwt", b"x"),
+        Record(TDX_EVIDENCE, b"\xa2\x01\x40\x02\xf6"),
+        Record(NITRO_EVIDENCE, b"\xa1\x01\x40"),
+        Collection((("cpu", Record("a/b", b"x")),)),
+    ],
 )
 def test_evidence_of_another_kind_is_unsupported_and_named(other: Record | Collection) -> None:
     for read in (registry.recognise, lambda data: registry.authenticate(data, context())):
@@ -104,6 +122,27 @@ def test_an_attester_may_leave_out_what_we_have_ourselves() -> None:
     with pytest.raises(RefusedEvidence) as caught:
         registry.authenticate(envelope(MINTED.vek), context())
     assert caught.value.code is Code.ENDORSEMENT_MISSING
+
+
+def test_the_certificate_table_of_a_host_is_taken_as_it_is() -> None:
+    """In any order, DER or PEM, whole or not; what else a host puts there is not looked at."""
+    own = (MINTED.intermediate, MINTED.root)
+    whole = table(
+        (ghcb.ARK, armoured(MINTED.root)),
+        (ghcb.CRL, b"a list"),
+        (ghcb.ASK, MINTED.intermediate),
+        (ghcb.VCEK, MINTED.vek),
+    )
+    assert registry.authenticate(with_table(whole), context()).claims.product == "Milan"
+    assert roles(with_table(whole)) == [ROLES[0], *reversed(ROLES[1:])]
+    part = with_table(table((ghcb.VCEK, MINTED.vek)))
+    assert registry.authenticate(part, context(*own)).claims.product == "Milan"
+    with pytest.raises(RefusedEvidence) as caught:
+        registry.authenticate(with_table(b""), context(*own))
+    assert caught.value.code is Code.ENDORSEMENT_MISSING
+    for damaged in (b"\x00", bytes(23), whole + b"\x01"):
+        with pytest.raises(MalformedEvidence):
+            registry.authenticate(with_table(damaged), context(*own))
 
 
 def test_the_order_of_files_and_their_repetition_do_not_matter() -> None:

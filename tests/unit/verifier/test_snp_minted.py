@@ -263,8 +263,15 @@ def test_a_turin_chip_id_with_anything_behind_its_eight_bytes_is_refused(at: int
     assert refusal(snp_fixtures.mint(chip, chip_id=wrong)).code is Code.CHIP_MISMATCH
 
 
-def test_a_masked_chip_verifies_but_is_no_known_platform() -> None:
-    assert verify(snp_fixtures.mint(chip_id=bytes(64))).platform_id is None
+@pytest.mark.parametrize("product", list(Product))
+def test_a_masked_chip_is_the_platform_that_its_key_is_certified_for(product: Product) -> None:
+    """A host cannot leave its platform by masking CHIP_ID: the key that signed names the chip."""
+    chip = snp_fixtures.platform(product)
+    shown, masked = (
+        verify(snp_fixtures.mint(chip, chip_id=each)) for each in (chip.chip_id, bytes(64))
+    )
+    assert masked.platform_id == shown.platform_id == chip.platform_id
+    assert (shown.platform_masked, masked.platform_masked) == (False, True)
 
 
 def test_a_chip_id_under_a_providers_key_proves_no_platform() -> None:

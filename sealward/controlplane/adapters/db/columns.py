@@ -57,6 +57,8 @@ def _label_text(labels: Labels) -> str:
 
 
 def _labels(stored: str) -> Labels:
+    if stored == "{}":  # nearly always
+        return ()
     labels = json.decode(stored, what="labels", max_bytes=_MAX_LABELS_BYTES, max_depth=1)
     if not isinstance(labels, dict):
         raise TypeError("labels are a JSON object")

@@ -19,6 +19,7 @@ from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refuse
 _BUSY_MS: Final = 5000  # how long another process (a migration, a backup) may hold the write lock
 _READERS: Final = 8  # connections; a reader that finds none waits at most _READER_WAIT_S
 _READER_WAIT_S: Final = 10
+_OTHERS: Final = 0o077  # any right of group or world
 _STATEMENTS: Final = 512  # prepared statements kept by a connection; we have about 150
 
 
@@ -26,7 +27,7 @@ def write_engine(url: str) -> Engine:
     """Return the engine of the one writer; a missing file is made, for its owner only.
 
     Raises:
-        Refused(wrong_database): `url` is not sqlite:///FILE.
+        Refused(wrong_database): `url` is not sqlite:///FILE, or others can use the file.
         Unavailable(database_unavailable): the file cannot be made or opened.
     """
     path = _file_of(url)
@@ -40,6 +41,7 @@ def write_engine(url: str) -> Engine:
             f"cannot create the database file: {error.strerror}",
             "check that its folder exists and can be written by this user",
         ) from None
+    _require_private(path)
     return _engine(url, begin="BEGIN IMMEDIATE", query_only=False, pool_size=1)
 
 
@@ -80,6 +82,24 @@ def translate(error: DBAPIError) -> Exception:
 
 def _name(error: DBAPIError) -> str:
     return getattr(error.orig, "sqlite_errorname", "")
+
+
+def _require_private(path: str) -> None:
+    """Refuse a database that others than its owner have any right to.
+
+    Who can write it can admit nodes and pin creators; who can read it reads the audit log.
+    """
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        try:
+            mode = os.stat(name).st_mode  # noqa: PTH116 - a path as SQLAlchemy gives it
+        except FileNotFoundError:
+            continue
+        if mode & _OTHERS:
+            raise Refused(
+                Code.wrong_database,
+                f"the database file {name} can be used by others",
+                f"chmod 600 {name}, and consider what they may have changed",
+            )
 
 
 def _file_of(url: str) -> str:

@@ -11,21 +11,26 @@ from sqlalchemy.exc import IntegrityError
 
 from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.db.engine import is_unique_violation, translate
+from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.adapters.db.rows import Scope
 from sealward.controlplane.domain.errors import Code, Conflict, Refused
 
 _C: Final = tables.spent_challenges.c
 _E: Final = tables.epochs.c
-_SPEND: Final = insert(tables.spent_challenges)
+_SPEND: Final = Prepared(
+    insert(tables.spent_challenges), columns=("tenant", "nonce_hash", "expires")
+)
 _ADD_EPOCH: Final = insert(tables.epochs)
 _THIS_EPOCH: Final = (_E.tenant == bindparam("k_tenant"), _E.scope == bindparam("k_scope"))
 _READ_EPOCH: Final = select(_E.value).where(*_THIS_EPOCH)
 # A decision depends on about six scopes. The statement has a fixed number of places, so that it is
 # built once; places that are not needed repeat a scope.
 _PLACES: Final = 8
-_READ_EPOCHS: Final = select(_E.scope, _E.value).where(
-    _E.tenant == bindparam("k_tenant"),
-    _E.scope.in_([bindparam(f"k_{place}") for place in range(_PLACES)]),
+_READ_EPOCHS: Final = Prepared(
+    select(_E.scope, _E.value).where(
+        _E.tenant == bindparam("k_tenant"),
+        _E.scope.in_([bindparam(f"k_{place}") for place in range(_PLACES)]),
+    )
 )
 _BUMP_EPOCH: Final = update(tables.epochs).where(*_THIS_EPOCH).values(value=_E.value + 1)
 
@@ -40,7 +45,7 @@ class ChallengeRepository:
         """Record a redeemed challenge; Refused(challenge_spent) the second time."""
         row = {"tenant": self._scope.tenant, "nonce_hash": nonce_hash, "expires": expires}
         try:
-            self._scope.connection.execute(_SPEND, row)
+            _SPEND.count(self._scope.connection, row)
         except IntegrityError as error:
             if not is_unique_violation(error):
                 raise translate(error) from None
@@ -70,8 +75,7 @@ class EpochRepository:
             some = wanted[start : start + _PLACES]
             places = {f"k_{n}": some[min(n, len(some) - 1)] for n in range(_PLACES)}
             key = {"k_tenant": self._scope.tenant, **places}
-            rows = self._scope.connection.execute(_READ_EPOCHS, key)
-            found.update((scope, value) for scope, value in rows)
+            found.update(_READ_EPOCHS.rows(self._scope.connection, key))
         return found
 
     def require(self, expected: Mapping[str, int]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, assert_never
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, literal_column, select
 
 from sealward.controlplane.adapters.db import tables
+from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.adapters.db.rows import Composite, Rows, Scope
 from sealward.controlplane.domain.leases import (
     Bounded,
@@ -59,12 +60,21 @@ _LEASES: Final = Rows(
 _MODELS: Final = Rows(
     tables.lease_models, LeasedModel, ("lease_id", "model", "version"), "leased model"
 )
-_ACTIVE: Final = (_L.tenant == bindparam("k_tenant"), _L.state == LeaseState.active)
-_OF_NODE: Final = _LEASES.fixed(
-    _L.state == LeaseState.active, _L.node_id == bindparam("k_node_id")
-).order_by(_L.lease_id)
-_LINES: Final = _MODELS.fixed(_M.lease_id == bindparam("k_lease_id")).order_by(_M.model, _M.version)
-_COUNT: Final = select(func.count()).where(*_ACTIVE, _L.workload == bindparam("k_workload"))
+# Written into the statement: the partial index over active leases serves no bound value.
+_ACTIVE: Final = _L.state == literal_column(f"'{LeaseState.active}'")
+_OF_NODE: Final = Prepared(
+    _LEASES.fixed(_ACTIVE, _L.node_id == bindparam("k_node_id")).order_by(_L.lease_id)
+)
+_LINES: Final = Prepared(
+    _MODELS.fixed(_M.lease_id == bindparam("k_lease_id")).order_by(_M.model, _M.version)
+)
+_COUNT: Final = Prepared(
+    select(func.count()).where(
+        _L.tenant == bindparam("k_tenant"),
+        _L.state == LeaseState.active,
+        _L.workload == bindparam("k_workload"),
+    )
+)
 
 
 class LeaseRepository:
@@ -107,7 +117,8 @@ class LeaseRepository:
     def count_active(self, workload: str) -> int:
         """Count the active leases of a workload."""
         key = {"k_tenant": self._scope.tenant, "k_workload": workload}
-        return self._scope.connection.execute(_COUNT, key).scalar_one()
+        [(count,)] = _COUNT.rows(self._scope.connection, key)
+        return int(count)
 
     def page(
         self,

@@ -9,6 +9,7 @@ from sqlalchemy import Select, bindparam, delete, func, select, update
 from sqlalchemy import insert as insert_into
 
 from sealward.controlplane.adapters.db import tables
+from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.adapters.db.rows import Rows, Scope, cursor, paged
 from sealward.controlplane.domain.errors import Code
 from sealward.controlplane.domain.nodes import (
@@ -35,7 +36,7 @@ _N: Final = tables.nodes.c
 _M: Final = tables.node_reference_matches.c
 
 _THIS_NODE: Final = (_N.tenant == bindparam("k_tenant"), _N.node_id == bindparam("k_node_id"))
-_COUNT_UP: Final = (
+_COUNT_UP: Final = Prepared(
     update(tables.nodes)
     .where(*_THIS_NODE)
     .values(terms_sequence=_N.terms_sequence + 1)
@@ -46,7 +47,9 @@ _THIS_NODES_MATCHES: Final = (
     _M.node_id == bindparam("k_node_id"),
 )
 _FORGET_MATCHES: Final = delete(tables.node_reference_matches).where(*_THIS_NODES_MATCHES)
-_MATCHES: Final = select(_M.kind, _M.key).where(*_THIS_NODES_MATCHES).order_by(_M.kind, _M.key)
+_MATCHES: Final = Prepared(
+    select(_M.kind, _M.key).where(*_THIS_NODES_MATCHES).order_by(_M.kind, _M.key)
+)
 _ADD_MATCH: Final = insert_into(tables.node_reference_matches)
 
 
@@ -75,10 +78,10 @@ class NodeRepository:
     def next_terms_sequence(self, node_id: str) -> int:
         """Count the node's terms up by one and return the new number; NotFound(node_unknown)."""
         key = {"k_tenant": self._scope.tenant, "k_node_id": node_id}
-        sequence: int | None = self._scope.connection.execute(_COUNT_UP, key).scalar()
-        if sequence is None:
+        counted = _COUNT_UP.rows(self._scope.connection, key)
+        if not counted:
             raise _NODES.missing(node_id)
-        return sequence
+        return int(counted[0][0])
 
     def page(
         self,
@@ -141,7 +144,7 @@ class EvidenceRepository:
 
     def _matches(self, node_id: str) -> tuple[ReferenceMatch, ...]:
         key = {"k_tenant": self._scope.tenant, "k_node_id": node_id}
-        rows = self._scope.connection.execute(_MATCHES, key)
+        rows = _MATCHES.rows(self._scope.connection, key)
         return tuple(ReferenceMatch(kind, match) for kind, match in rows)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, or_
+from sqlalchemy import and_, bindparam, exists, or_, update
 
 from sealward.controlplane.adapters.db import tables
+from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.adapters.db.rows import Rows, Scope
-from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.records import Page
 from sealward.controlplane.domain.reference_values import (
     ReferenceSet,
@@ -29,31 +29,46 @@ _V: Final = tables.reference_values.c
 _SETS_IN_FORCE: Final = (ReferenceSetState.active, ReferenceSetState.draining)
 
 
-def _in_force(which: ColumnElement[bool]) -> Select[Any]:
-    """Return the query for values in force at `k_now`."""
-    return (
-        _VALUES.fixed(which, _V.state == ReferenceValueState.active)
-        .join(tables.reference_sets, and_(_S.tenant == _V.tenant, _S.name == _V.set_name))
-        .where(
-            _S.state.in_(_SETS_IN_FORCE),
-            or_(_S.not_after.is_(None), _S.not_after > bindparam("k_now")),
-        )
-        .order_by(_V.kind, _V.key, _V.set_name)
-    )
-
-
 # One claim set matches a measurement and a TCB floor; a composite a few more. The statement has a
 # fixed number of places, so that it is built once; places that are not needed repeat a pair.
 _PLACES: Final = 4
-_MATCHING: Final = _in_force(
-    or_(
-        *(
-            and_(_V.kind == bindparam(f"k_kind_{place}"), _V.key == bindparam(f"k_key_{place}"))
-            for place in range(_PLACES)
-        )
+_ANY_PLACE: Final = or_(
+    *(
+        and_(_V.kind == bindparam(f"k_kind_{place}"), _V.key == bindparam(f"k_key_{place}"))
+        for place in range(_PLACES)
     )
 )
-_OF_KIND: Final = _in_force(_V.kind == bindparam("k_kind")).limit(bindparam("k_limit"))
+# Withdrawing marks every set's row, but an import that runs beside it cannot see that yet: asked
+# again here, a withdrawn value is in force nowhere whichever of the two came first.
+_OTHER: Final = tables.reference_values.alias("other")
+_WITHDRAWN_ANYWHERE: Final = exists().where(
+    _OTHER.c.tenant == _V.tenant,
+    _OTHER.c.kind == _V.kind,
+    _OTHER.c.key == _V.key,
+    _OTHER.c.state == ReferenceValueState.withdrawn,
+)
+_MATCHING: Final = Prepared(
+    _VALUES.fixed(_ANY_PLACE, ~_WITHDRAWN_ANYWHERE)
+    .join(tables.reference_sets, and_(_S.tenant == _V.tenant, _S.name == _V.set_name))
+    .where(
+        or_(*(_S.state == state for state in _SETS_IN_FORCE)),
+        or_(_S.not_after.is_(None), _S.not_after > bindparam("k_now")),
+    )
+    .order_by(_V.kind, _V.key, _V.set_name)
+)
+_WITHDRAWN_IN_SET: Final = Prepared(
+    _VALUES.fixed(_V.set_name == bindparam("k_set_name"), _WITHDRAWN_ANYWHERE)
+    .order_by(_V.kind, _V.key)
+    .limit(1)
+)
+_MARK: Final = Prepared(
+    update(tables.reference_values).where(
+        _V.tenant == bindparam("k_tenant"),
+        _V.kind == bindparam("k_kind"),
+        _V.key == bindparam("k_key"),
+    ),
+    columns=("state", "withdrawn", "withdraw_reason"),
+)
 
 
 class ReferenceRepository:
@@ -101,9 +116,18 @@ class ReferenceRepository:
         """Return one value, withdrawn or not; NotFound."""
         return _VALUES.get(self._scope, set_name, kind, key)
 
-    def save_value(self, value: ReferenceValue) -> None:
-        """Overwrite one value; NotFound."""
-        _VALUES.save(self._scope, value)
+    def withdraw_value(self, kind: str, key: str, now: datetime, reason: str) -> None:
+        """Mark the value withdrawn in every set that names it."""
+        self._mark(kind, key, ReferenceValueState.withdrawn, now, reason)
+
+    def reinstate_value(self, kind: str, key: str) -> None:
+        """Take the mark off again, in every set."""
+        self._mark(kind, key, ReferenceValueState.active, None, "")
+
+    def withdrawn_in(self, set_name: str) -> ReferenceValue | None:
+        """Return the first value of a set that is withdrawn, in this set or in another."""
+        found = _VALUES.fetch(self._scope, _WITHDRAWN_IN_SET, k_set_name=set_name)
+        return found[0] if found else None
 
     def matching(
         self, wanted: Iterable[tuple[str, str]], now: datetime
@@ -120,13 +144,14 @@ class ReferenceRepository:
             found += _VALUES.fetch(self._scope, _MATCHING, **places)
         return tuple(sorted(found, key=lambda v: (v.kind, v.key, v.set_name)))
 
-    def of_kind(self, kind: str, now: datetime, *, limit: int) -> tuple[ReferenceValue, ...]:
-        """Return the values in force of one kind; Refused(reference_invalid) when over `limit`."""
-        found = _VALUES.fetch(self._scope, _OF_KIND, k_kind=kind, k_now=now, k_limit=limit + 1)
-        if len(found) > limit:
-            raise Refused(
-                Code.reference_invalid,
-                f"more than {limit} reference values of kind {kind} are in force",
-                "revoke the sets that are no longer needed",
-            )
-        return found
+    def _mark(
+        self,
+        kind: str,
+        key: str,
+        state: ReferenceValueState,
+        withdrawn: datetime | None,
+        reason: str,
+    ) -> None:
+        where = {"k_tenant": self._scope.tenant, "k_kind": kind, "k_key": key}
+        what = {"state": state, "withdrawn": withdrawn, "withdraw_reason": reason}
+        _MARK.count(self._scope.connection, where | what)

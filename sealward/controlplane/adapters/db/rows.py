@@ -1,7 +1,6 @@
 """Frozen records in and out of a table whose column keys are the record's field names.
 
-The statements of single rows are built once for each table, so that the compiled-statement cache of
-SQLAlchemy Core finds them by identity; nothing here knows a dialect.
+The statements of single rows are prepared once for each table; nothing here knows a dialect.
 """
 
 from __future__ import annotations
@@ -11,11 +10,22 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, insert, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    tuple_,
+)
 from sqlalchemy import update as update_of
 from sqlalchemy.exc import IntegrityError
 
 from sealward.controlplane.adapters.db.engine import is_unique_violation, translate
+from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
 from sealward.controlplane.domain.records import MAX_PAGE, Page
 from sealward.verifier.rats.errors import MalformedEvidence
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="DataclassInstance")
 
 _MAX_CURSOR_BYTES: Final = 4096  # two names of any length we store
+_COLUMN_BOUND: Final = 1 << 63  # integer columns hold 64 bits, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +96,12 @@ class Rows(Generic[R]):
         stored = (*self._names, *(composite.columns if composite else ()))
         self._changing = tuple(n for n in stored if n not in key and n not in frozen)
         self.columns = tuple(table.c[name] for name in stored)
-        self._first_pages: dict[tuple[tuple[str, ...], tuple[str, ...]], Select[Any]] = {}
-        self._insert = insert(table)
-        self._find = select(*self.columns).where(*self._this_row())
-        self._save = update_of(table).where(*self._this_row())
+        self._first_pages: dict[tuple[tuple[str, ...], tuple[str, ...]], Prepared] = {}
+        self._insert = Prepared(insert(table), columns=("tenant", *stored))
+        self._find = Prepared(select(*self.columns).where(*self._this_row()))
+        update = update_of(table).where(*self._this_row())
+        self._save = Prepared(update, columns=self._changing)
+        self._remove = Prepared(delete(table).where(*self._this_row()))
 
     def of(self, row: Sequence[Any]) -> R:
         """Return the record of a row of `columns`."""
@@ -108,8 +121,8 @@ class Rows(Generic[R]):
 
     def find(self, scope: Scope, *key: str | int) -> R | None:
         """Return the record or None."""
-        row = scope.connection.execute(self._find, self._named(scope, key)).first()
-        return None if row is None else self.of(row)
+        rows = self._find.rows(scope.connection, self._named(scope, key))
+        return self.of(rows[0]) if rows else None
 
     def get(self, scope: Scope, *key: str | int) -> R:
         """Return the record; NotFound."""
@@ -124,11 +137,9 @@ class Rows(Generic[R]):
 
     def add_all(self, scope: Scope, records: Iterable[R]) -> None:
         """Insert many; Conflict(already_exists)."""
-        many = [self.values(scope, record) for record in records]
-        if not many:
-            return
         try:
-            scope.connection.execute(self._insert, many[0] if len(many) == 1 else many)
+            for record in records:
+                self._insert.count(scope.connection, self.values(scope, record))
         except IntegrityError as error:
             if not is_unique_violation(error):
                 raise translate(error) from None
@@ -144,26 +155,28 @@ class Rows(Generic[R]):
     def replace(self, scope: Scope, record: R) -> bool:
         """Overwrite and tell whether there was such a row."""
         values = self.values(scope, record)
-        changes = {name: values[name] for name in self._changing}
         key = self._named(scope, [values[name] for name in self.key])
-        return scope.connection.execute(self._save, {**changes, **key}).rowcount == 1
+        return self._save.count(scope.connection, values | key) == 1
 
     def put(self, scope: Scope, record: R) -> None:
         """Insert or overwrite."""
         if not self.replace(scope, record):
             self.add(scope, record)
 
-    def fixed(self, *where: ColumnElement[bool]) -> Select[Any]:
-        """Return a query for the rows of the tenant in `k_tenant`, to be built once and kept.
+    def remove(self, scope: Scope, *key: str | int) -> R:
+        """Delete the record and return it; NotFound."""
+        found = self.get(scope, *key)
+        self._remove.count(scope.connection, self._named(scope, key))
+        return found
 
-        Building a query costs several times what running it does.
-        """
+    def fixed(self, *where: ColumnElement[bool]) -> Select[Any]:
+        """Return a query for the rows of the tenant in `k_tenant`, to be prepared once and kept."""
         return select(*self.columns).where(self.table.c.tenant == bindparam("k_tenant"), *where)
 
-    def fetch(self, scope: Scope, query: Select[Any], **values: object) -> tuple[R, ...]:
-        """Return the records of a query made by `fixed`, given its other parameters."""
-        rows = scope.connection.execute(query, {"k_tenant": scope.tenant, **values})
-        return tuple(self.of(row) for row in rows)
+    def fetch(self, scope: Scope, query: Prepared, **values: object) -> tuple[R, ...]:
+        """Return the records of a prepared query made by `fixed`, given its other values."""
+        rows = query.rows(scope.connection, {"k_tenant": scope.tenant, **values})
+        return tuple(map(self.of, rows))
 
     def select(self, scope: Scope, *where: ColumnElement[bool]) -> Select[Any]:
         """Return a query for the tenant's rows."""
@@ -204,13 +217,13 @@ class Rows(Generic[R]):
             else None,
         )
 
-    def _first_page(self, given: tuple[str, ...], order: tuple[str, ...]) -> Select[Any]:
+    def _first_page(self, given: tuple[str, ...], order: tuple[str, ...]) -> Prepared:
         """Return the query for a first page: built once for each of the few shapes we ask for."""
         query = self._first_pages.get((given, order))
         if query is None:
             where = (self.table.c[name] == bindparam(f"k_{name}") for name in given)
             columns = (self.table.c[name] for name in order)
-            query = self.fixed(*where).order_by(*columns).limit(bindparam("k_limit"))
+            query = Prepared(self.fixed(*where).order_by(*columns).limit(bindparam("k_limit")))
             self._first_pages[given, order] = query
         return query
 
@@ -262,6 +275,8 @@ def _position(after: str, kinds: list[type]) -> list[str | int]:
     result: list[str | int] = []
     for value, kind in zip(position, kinds, strict=True):
         if isinstance(value, bool) or not isinstance(value, str | int) or type(value) is not kind:
+            raise foreign
+        if isinstance(value, int) and not -_COLUMN_BOUND <= value < _COLUMN_BOUND:
             raise foreign
         result.append(value)
     return result

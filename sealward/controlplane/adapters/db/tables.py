@@ -343,6 +343,20 @@ workload_keys = Table(
     Index(None, "tenant", "workload", "key_id", unique=True),
 )
 
+workload_creators = Table(
+    "workload_creators",
+    metadata,
+    tenant(),
+    column("workload", String),
+    column("key_id", String),
+    column("public", LargeBinary),
+    column("by", String),
+    column("added_ms", INSTANT),
+    column("entry_id", String),
+    PrimaryKeyConstraint("tenant", "workload", "key_id"),
+    belongs("workload", "workloads.name"),
+)
+
 models = Table(
     "models",
     metadata,
@@ -353,6 +367,7 @@ models = Table(
     column("core_digest", String),
     column("signed_digest", String),
     column("content_key_id", String),
+    column("creator_key_id", String),
     column("registration", LargeBinary),
     column("state", closed(ModelState)),
     column("registered_ms", INSTANT),

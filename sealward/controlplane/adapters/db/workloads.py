@@ -7,15 +7,25 @@ from typing import Final
 from sqlalchemy import bindparam
 
 from sealward.controlplane.adapters.db import tables
+from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.adapters.db.rows import Rows, Scope
 from sealward.controlplane.domain.errors import Code, NotFound
 from sealward.controlplane.domain.records import Page
-from sealward.controlplane.domain.workloads import ModelState, ModelVersion, Workload, WorkloadKey
+from sealward.controlplane.domain.workloads import (
+    Creator,
+    ModelState,
+    ModelVersion,
+    Workload,
+    WorkloadKey,
+)
 
 _WORKLOADS: Final = Rows(
     tables.workloads, Workload, ("name",), "workload", missing=Code.workload_unknown
 )
 _KEYS: Final = Rows(tables.workload_keys, WorkloadKey, ("workload", "version"), "workload key")
+_CREATORS: Final = Rows(
+    tables.workload_creators, Creator, ("workload", "key_id"), "creator key of the workload"
+)
 _MODELS: Final = Rows(
     tables.models,
     ModelVersion,
@@ -24,7 +34,7 @@ _MODELS: Final = Rows(
     missing=Code.model_unknown,
 )
 _K: Final = tables.workload_keys.c
-_NEWEST_KEY: Final = (
+_NEWEST_KEY: Final = Prepared(
     _KEYS.fixed(_K.workload == bindparam("k_workload")).order_by(_K.version.desc()).limit(1)
 )
 
@@ -72,6 +82,24 @@ class WorkloadRepository:
         """Return the newest key version; NotFound."""
         return self._only(_KEYS.fetch(self._scope, _NEWEST_KEY, k_workload=workload), workload)
 
+    def add_creator(self, creator: Creator) -> None:
+        """Insert a pinned creator key; Conflict(already_exists)."""
+        _CREATORS.add(self._scope, creator)
+
+    def find_creator(self, workload: str, key_id: str) -> Creator | None:
+        """Return the pinned creator key or None."""
+        return _CREATORS.find(self._scope, workload, key_id)
+
+    def creators(self, workload: str, *, limit: int, after: str | None = None) -> Page[Creator]:
+        """List the creator keys of a workload by key id."""
+        return _CREATORS.page(
+            self._scope, limit=limit, after=after, where={"workload": workload}, order=("key_id",)
+        )
+
+    def remove_creator(self, workload: str, key_id: str) -> Creator:
+        """Delete a pinned creator key and return it; NotFound."""
+        return _CREATORS.remove(self._scope, workload, key_id)
+
     def _only(self, found: tuple[WorkloadKey, ...], workload: str) -> WorkloadKey:
         if not found:
             raise NotFound(Code.not_found, f"workload {workload} has no such key")
@@ -107,12 +135,13 @@ class ModelRepository:
         limit: int,
         after: str | None = None,
         state: ModelState | None = None,
+        creator: str | None = None,
     ) -> Page[ModelVersion]:
-        """List a workload's versions by name and version."""
+        """List a workload's versions by name and version, of one state or creator if given."""
         return _MODELS.page(
             self._scope,
             limit=limit,
             after=after,
-            where={"workload": workload, "state": state},
+            where={"workload": workload, "state": state, "creator_key_id": creator},
             order=("name", "version"),
         )

@@ -13,14 +13,18 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sealward.controlplane.adapters.db.engine import translate
+from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.domain.errors import Code, Unavailable
 
 T = TypeVar("T")
 
+_BEGIN_UNIT: Final = Prepared(text("SAVEPOINT unit"))
+_UNDO_UNIT: Final = Prepared(text("ROLLBACK TO SAVEPOINT unit"))
+_END_UNIT: Final = Prepared(text("RELEASE SAVEPOINT unit"))
 MAX_UNITS: Final = 64  # in one commit: beyond it the flush is already shared well enough
 
 
@@ -35,13 +39,13 @@ class _Unit:
 
     def run(self, connection: Connection) -> None:
         """Run inside a savepoint. SQLAlchemyError when the whole transaction is lost."""
-        connection.exec_driver_sql("SAVEPOINT unit")
+        _BEGIN_UNIT.count(connection, {})
         try:
             self._result = self._fn(connection)
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who gets it below
             self._error = translate(error) if isinstance(error, DBAPIError) else error
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
-        connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+            _UNDO_UNIT.count(connection, {})
+        _END_UNIT.count(connection, {})
 
     def fail(self, error: Exception) -> None:
         """Replace success by `error`; a failure of the unit's own stays."""

@@ -45,7 +45,7 @@ def require_private_directory(directory: Path) -> None:
     except OSError as error:
         raise _refused(directory, f"cannot be read: {error.strerror}", "create it first") from None
     if not stat.S_ISDIR(status.st_mode):
-        raise _refused(directory, "is not a directory", "give the directory of the keys")
+        raise _refused(directory, "is not a directory", "give a directory of our own")
     _require_ours(directory, status, "700")
 
 

@@ -4,7 +4,9 @@ In this order, each step only when the ones before found nothing:
 
     1  the bundle stays inside the package root of its kind and layer
     2  brackets nest at most 10 deep, because parsing costs 2**depth
-    3  it parses, loads, calls nothing outside the allow-list, and no rule can reach itself
+    3  it parses, loads, names no rule like a built-in, calls nothing outside the allow-list, and
+       no rule can reach itself: first without its tests, exactly as decisions load it, so that no
+       test can lend a decision a name; then with them
     4  its `test_` rules pass
     5  on every sample it answers its question, in the right types, within the deadline; its own
        samples get the answers that they expect
@@ -18,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from sealward.controlplane.adapters.policy_engine.builtins import REFUSED
 from sealward.controlplane.adapters.policy_engine.embedded import (
     EmbeddedEngine,
     EngineSettings,
@@ -100,19 +103,15 @@ def _too_deep(policy: LayerPolicy) -> Iterator[Problem]:
 def _rego(
     policy: LayerPolicy, builtins: Collection[str], settings: EngineSettings
 ) -> Iterator[Problem]:
-    worker: Worker | None = None
     try:
-        worker = Worker(settings.worker)
-        load = load_request(policy, with_tests=True)
-        worker.ask(Ask.LOAD, load, seconds=settings.load_seconds)
-        found = inspect(worker)
+        found = _inspected(policy, settings, with_tests=False)
+        problems = tuple(_structure(found, builtins))
+        if not problems and any(module.is_test for module in policy.bundle.modules):
+            found = _inspected(policy, settings, with_tests=True)
+            problems = tuple(_structure(found, builtins))
     except PolicyEngineError as error:
         yield Problem(code=f"engine_{error.fault}", text=error.detail)
         return
-    finally:
-        if worker is not None:
-            worker.kill()
-    problems = tuple(_structure(found, builtins))
     yield from problems
     if problems:
         return
@@ -122,7 +121,29 @@ def _rego(
             yield Problem(code="test_failed", text=text, file=test.file, line=test.line)
 
 
+def _inspected(policy: LayerPolicy, settings: EngineSettings, *, with_tests: bool) -> Inspection:
+    worker = Worker(settings.worker)
+    try:
+        load = load_request(policy, with_tests=with_tests)
+        worker.ask(Ask.LOAD, load, seconds=settings.load_seconds)
+        return inspect(worker)
+    finally:
+        worker.kill()
+
+
 def _structure(found: Inspection, builtins: Collection[str]) -> Iterator[Problem]:
+    for rule in found.rules:
+        # Whatever the end of its path: that is how a call in the package above would spell it.
+        parts = rule.name.split(".")
+        for name in (".".join(parts[at:]) for at in range(len(parts))):
+            if name in builtins or name in REFUSED:
+                yield Problem(
+                    code="builtin_shadowed",
+                    text=f"{rule.name} has the name of the built-in {name}; rename the rule",
+                    file=rule.file,
+                    line=rule.line,
+                    column=rule.column,
+                )
     for call in found.calls:
         if call.name not in builtins:
             yield Problem(

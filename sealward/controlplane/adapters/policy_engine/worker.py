@@ -14,7 +14,7 @@ from typing import Final
 
 import regorus
 
-from sealward.controlplane.adapters.policy_engine import frames, rego_ast, sandbox
+from sealward.controlplane.adapters.policy_engine import builtins, frames, rego_ast, sandbox
 from sealward.controlplane.adapters.policy_engine.frames import Answer, Ask
 from sealward.verifier.wire import json
 
@@ -24,17 +24,6 @@ _UNDEFINED: Final = '"<undefined>"'  # how regorus writes a rule without a value
 _BACKTRACE: Final = "\n\nStack backtrace"
 _HOST_FILE: Final = "sealward_host.rego"
 _ENTRY: Final = "data.sealward_host.answer"
-# Refused by the upload check; made to fail here as well, so that no spelling that the check might
-# misread can reach the clock, chance or the host.
-_IMPURE: Final = {
-    "http.send": 1,
-    "net.lookup_ip_addr": 1,
-    "opa.runtime": 0,
-    "rand.intn": 2,
-    "time.now_ns": 0,
-    "trace": 1,
-    "uuid.rfc4122": 1,
-}
 # The parent's deadline comes first. This alarm, in CPU seconds, is for a worker whose parent died
 # while it was busy: an idle one sees its input close. Set anew now and then, as two system calls
 # for every decision would cost more than the decision's own input and output.
@@ -77,7 +66,9 @@ class Worker:
 
     def __init__(self) -> None:
         self._engine = regorus.Engine()
-        for name, arguments in _IMPURE.items():
+        # The upload check refuses them; they fail here as well, so that no spelling that the check
+        # might misread can reach the clock, chance or anything else that is not allowed.
+        for name, arguments in builtins.REFUSED.items():
             self._engine.add_extension(name, arguments, _refuse(name))
         self._names: tuple[str, ...] = ()
 

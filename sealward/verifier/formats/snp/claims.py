@@ -43,6 +43,7 @@ def normalise(
         product=endorsed.product.value,
         instance_value=report.report_id.hex(),
         platform_id=_platform_id(verified),
+        platform_masked=not any(report.chip_id),
         provider=endorsed.vek.csp_id,
         report_data=report.report_data.hex(),
         measurements=(Measurement("launch", "sha384", report.measurement.hex()),),
@@ -76,11 +77,13 @@ def normalise(
 
 
 def _platform_id(verified: VerifiedReport) -> str | None:
-    """Return the chip as the VCEK certifies it; None under a VLEK, or when the host masks it."""
+    """Return the chip as the VCEK certifies it; None under a VLEK.
+
+    The key that signed names the chip whether or not the host masks CHIP_ID: read from the report,
+    a host could leave a denied platform, or a distrusted one, by setting a flag.
+    """
     hwid = verified.endorsed.vek.hwid
-    if hwid is None or not any(verified.report.chip_id):
-        return None
-    return f"snp:chip:{hwid.hex()}"
+    return None if hwid is None else f"snp:chip:{hwid.hex()}"
 
 
 def _mitigations(report: Report) -> tuple[tuple[str, int], ...]:

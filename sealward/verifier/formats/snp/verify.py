@@ -161,8 +161,8 @@ def check_tcb(report: Report, endorsed: EndorsedKey) -> tuple[SecurityVersions, 
 def check_chip(report: Report, endorsed: EndorsedKey) -> None:
     """Step 6. Raises RefusedEvidence CHIP_MISMATCH.
 
-    A masked CHIP_ID passes: the signature under the chip's own key still proves a genuine chip, and
-    the claim `platform_id` is then absent, so nothing that needs a known platform is granted.
+    A masked CHIP_ID passes: the key that signed is certified for one chip, and the claim
+    `platform_id` names that chip whatever the report says of it.
     """
     hwid = endorsed.vek.hwid
     if hwid is None or report.chip_id == _MASKED_CHIP:

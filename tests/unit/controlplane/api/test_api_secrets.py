@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fakes.admin_models import registration
+from fakes.admin_models import CREATOR, registration
 from fakes.admin_plane import AdminPlane, bearer
 from fakes.admin_requests import CALLS, POLICY, REFERENCE_SET
 
@@ -50,7 +50,8 @@ def test_no_answer_and_no_log_holds_a_key_or_a_secret_twice(
 ) -> None:
     alice = plane.administrator()
     walk = Walker(plane, alice.text)
-    walk.ask("POST", "/v1/workloads", json={"name": "scoring"})
+    creators = [base64.b64encode(CREATOR.public.encoded).decode()]
+    walk.ask("POST", "/v1/workloads", json={"name": "scoring", "creators": creators})
     document = walk.ask("GET", "/v1/workloads/scoring/key").content
     header = {"Content-Type": "application/octet-stream"}
     models = "/v1/workloads/scoring/models"

@@ -61,7 +61,7 @@ def test_a_refusal_says_whose_fault_it_is() -> None:
 
 
 def test_integrity_and_clones_are_sticky() -> None:
-    assert {kind for kind in FailureClass if kind.sticky} == {
+    assert {kind for kind in FailureClass if kind.exposes} == {
         FailureClass.integrity,
         FailureClass.clone,
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from fakes.state import (
@@ -13,7 +16,9 @@ from fakes.state import (
     an_activation,
     code_of,
 )
+from sqlalchemy.dialects import sqlite
 
+from sealward.controlplane.adapters.db import references
 from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
 from sealward.controlplane.domain.activations import ActivationMode, ActivationState
 from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
@@ -40,9 +45,6 @@ def test_only_values_in_force_match(
     wanted = [("snp.measurement", "aa" * 48), ("snp.measurement", "bb"), ("other", "aa" * 48)]
     expected = (a_value(),) * matches
     assert database.read(lambda tx: tx.references.matching(wanted, NOW)) == expected
-    assert database.read(lambda tx: tx.references.of_kind("snp.measurement", NOW, limit=1)) == (
-        expected
-    )
     assert database.read(lambda tx: tx.references.matching([], NOW)) == ()
 
 
@@ -51,7 +53,9 @@ def test_a_withdrawn_value_matches_nothing_and_stays_on_record(database: SqliteD
     gone = replace(
         a_value(), state=ReferenceValueState.withdrawn, withdrawn=NOW, withdraw_reason="cve"
     )
-    database.write(lambda tx: tx.references.save_value(gone))
+    database.write(
+        lambda tx: tx.references.withdraw_value("snp.measurement", "aa" * 48, NOW, "cve")
+    )
     wanted = [("snp.measurement", "aa" * 48)]
     assert database.read(lambda tx: tx.references.matching(wanted, NOW)) == ()
     stored = database.read(
@@ -60,14 +64,20 @@ def test_a_withdrawn_value_matches_nothing_and_stays_on_record(database: SqliteD
     assert stored == gone
 
 
-def test_more_floors_than_a_policy_can_see_are_refused(database: SqliteDatabase) -> None:
-    values = [a_value("aa"), a_value("bb")]
-    database.write(lambda tx: tx.references.add_set(a_set(), values))
-    code = code_of(
-        lambda: database.read(lambda tx: tx.references.of_kind("snp.measurement", NOW, limit=1)),
-        Refused,
-    )
-    assert code is Code.reference_invalid
+def test_withdrawing_and_what_depends_on_it_are_answered_from_indexes(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
+    database.write(lambda tx: tx.references.add_set(a_set(), [a_value()]))
+    dialect = sqlite.dialect(paramstyle="qmark")
+    (file,) = tmp_path.glob("**/*.db")
+    with closing(sqlite3.connect(file)) as connection:
+        for prepared in (references._MATCHING, references._WITHDRAWN_IN_SET, references._MARK):
+            text = prepared._for(dialect).text
+            values = [None] * text.count("?")
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+            steps = [str(step[3]) for step in plan]
+            assert any(step.startswith("SEARCH") for step in steps), text
+            assert not any(step.startswith("SCAN") for step in steps), steps
 
 
 def test_a_set_changes_state_and_is_listed_by_it(database: SqliteDatabase) -> None:

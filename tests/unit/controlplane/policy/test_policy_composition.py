@@ -66,6 +66,11 @@ def allow(layer: Layer = Layer.ORGANISATION, **limits: object) -> Outcome[Releas
     return Answered(layer=layer, answer=ReleaseAnswer(allow=True, reasons=(), obligations=limit))
 
 
+def guarded(found: list[Outcome]) -> bool:
+    """Whether the organisation's layer is among them: without it everything is denied anyway."""
+    return any(one.layer is Layer.ORGANISATION for one in found)
+
+
 def tighter(new: int | None, old: int | None) -> bool:
     return old is None or (new is not None and new <= old)
 
@@ -75,7 +80,7 @@ def test_one_more_layer_never_loosens_a_release(
     before: list[Outcome[ReleaseAnswer]], more: Outcome[ReleaseAnswer]
 ):
     old, new = compose_release(before), compose_release([*before, more])
-    if before:
+    if guarded(before):
         assert old.allow or not new.allow
         assert set(old.reasons) - set(new.reasons) == set()
         stated = [
@@ -97,7 +102,7 @@ def test_a_release_needs_every_layer_and_is_always_bounded(found: list[Outcome[R
     said_yes = [
         isinstance(one, Answered) and one.answer.allow and not one.answer.reasons for one in found
     ]
-    assert not decision.allow or (found and all(said_yes))
+    assert not decision.allow or (guarded(found) and all(said_yes))
     assert decision.allow or decision.reasons
     assert decision.obligations.ttl_seconds is not None
     assert 1 <= decision.obligations.ttl_seconds <= MAX_TTL_SECONDS
@@ -123,7 +128,7 @@ def test_one_more_layer_never_improves_a_posture(
     required: frozenset[Dimension],
 ):
     order = [Posture.COMPLIANT, Posture.WARNING, Posture.NONCOMPLIANT]
-    old = posture(compose_appraisal(before).trust_vector, required) if before else order[0]
+    old = posture(compose_appraisal(before).trust_vector, required) if guarded(before) else order[0]
     new = posture(compose_appraisal([*before, more]).trust_vector, required)
     assert order.index(new) >= order.index(old)
 
@@ -134,7 +139,7 @@ def test_one_more_layer_never_welcomes_more(
 ):
     order = list(Admission)
     old, new = compose_enrollment(before), compose_enrollment([*before, more])
-    if before:
+    if guarded(before):
         assert order.index(new.answer) >= order.index(old.answer)
 
 
@@ -189,6 +194,22 @@ def test_a_denial_says_why(found: list[Outcome[ReleaseAnswer]], code: str):
     decision = compose_release(found)
     assert not decision.allow
     assert code in [one.code for one in decision.reasons]
+
+
+@pytest.mark.parametrize("layers", [[Layer.TEAM], [Layer.WORKLOAD], [Layer.TEAM, Layer.WORKLOAD]])
+def test_narrower_layers_decide_nothing_without_the_organisation(layers: list[Layer]):
+    release = compose_release([allow(layer) for layer in layers])
+    assert not release.allow
+    assert [one.code for one in release.reasons] == ["no_policy"]
+    affirming = TrustVector(**{one.attribute: Tier.AFFIRMING for one in Dimension})
+    vouched = AppraisalAnswer(trust_vector=affirming, reasons=())
+    appraisal = compose_appraisal([Answered(layer=layer, answer=vouched) for layer in layers])
+    assert posture(appraisal.trust_vector, REQUIRED) is Posture.NONCOMPLIANT
+    assert [one.code for one in appraisal.reasons] == ["no_policy"]
+    welcome = EnrollmentAnswer(answer=Admission.ADMIT, labels=(), reasons=())
+    enrollment = compose_enrollment([Answered(layer=layer, answer=welcome) for layer in layers])
+    assert enrollment.answer is Admission.REJECT
+    assert [one.code for one in enrollment.reasons] == ["no_policy"]
 
 
 def test_a_silent_layer_trusts_nothing_and_admits_nobody():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fakes.admin_models import registration
+from fakes.admin_models import CREATOR, registration
 from fakes.admin_plane import AdminPlane
 from fakes.sealed_models import Owner
 
@@ -29,6 +29,7 @@ def create(plane: AdminPlane, alice: Principal, name: str = "scoring") -> Worklo
         production=False,
         ttl=timedelta(minutes=5),
         max_instances=None,
+        creators=(CREATOR.public.encoded,),
     )
     return WorkloadKey.parse(plane.services.workloads.public_key_file(alice, name))
 
@@ -88,7 +89,6 @@ def test_a_model_for_others_is_refused(plane: AdminPlane) -> None:
 
 
 def test_every_damage_to_a_registration_is_refused(plane: AdminPlane) -> None:
-    """Signatures are the agents' to check; everything else that is damaged does not open."""
     alice = plane.administrator().principal
     data = registration(create(plane, alice))
     for size in (0, 7, PREFIX_BYTES, len(data) - 1):
@@ -98,6 +98,10 @@ def test_every_damage_to_a_registration_is_refused(plane: AdminPlane) -> None:
     for at in range(core, core + 200, 11):
         damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         assert code_of(plane, alice, damaged) in {Code.model_refused, Code.key_unusable}
+    for signature in (b'"ed25519":"', b'"ml-dsa-65":"'):
+        at = data.index(signature) + len(signature)
+        damaged = data[:at] + (b"A" if data[at : at + 1] != b"A" else b"B") + data[at + 1 :]
+        assert code_of(plane, alice, damaged) is Code.model_refused
     wrap = data.index(b'"ct":"') + 100
     damaged = data[:wrap] + (b"A" if data[wrap : wrap + 1] != b"A" else b"B") + data[wrap + 1 :]
     assert code_of(plane, alice, damaged) is Code.key_unusable

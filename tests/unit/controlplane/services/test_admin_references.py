@@ -15,8 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
-from sealward.controlplane.domain.reference_values import ReferenceSetState
+from sealward.controlplane.domain.principals import Role
+from sealward.controlplane.domain.reference_values import (
+    MAX_DOCUMENT_BYTES,
+    ReferenceSetState,
+    ReferenceValueState,
+)
 from sealward.controlplane.services import reference_documents
+from sealward.controlplane.services.ports import Transaction
 from sealward.controlplane.services.references import TRANSITIONS
 
 DOCUMENT = json.dumps(REFERENCE_SET).encode()
@@ -105,7 +111,7 @@ def test_what_is_not_a_reference_set_is_refused_with_a_reason(
 
 def test_beyond_its_budgets_nothing_is_read() -> None:
     with pytest.raises(Refused):
-        reference_documents.read(b" " * (reference_documents.MAX_DOCUMENT_BYTES + 1))
+        reference_documents.read(b" " * (MAX_DOCUMENT_BYTES + 1))
     value = REFERENCE_SET["values"][1]
     many = [value] * (reference_documents.MAX_VALUES + 1)
     with pytest.raises(Refused, match="list of 1 to"):
@@ -190,6 +196,90 @@ def test_a_withdrawn_value_matches_nothing_and_stays_on_record(plane: AdminPlane
     assert epoch(plane) == 2
     with pytest.raises(NotFound):
         references.withdraw(alice, "agents", "measurement", "00" * 48, reason="unknown")
+
+
+WANTED = [("measurement", MEASUREMENT)]
+
+
+@pytest.mark.parametrize("other", ["active", "staged", "imported later", "revoked"])
+def test_a_withdrawn_value_is_in_force_in_no_other_set(plane: AdminPlane, other: str) -> None:
+    alice = plane.administrator().principal
+    references = plane.services.references
+    again = changed(("name",), "again")
+    references.import_set(alice, DOCUMENT, activate=True)
+    if other != "imported later":
+        references.import_set(alice, again, activate=other != "staged")
+    references.withdraw(alice, "agents", "measurement", MEASUREMENT, reason="rootkit")
+    if other == "imported later":
+        before = plane.row_counts()
+        with pytest.raises(Refused) as caught:
+            references.import_set(alice, again, activate=True)
+        assert caught.value.code is Code.reference_withdrawn
+        assert MEASUREMENT in caught.value.detail
+        assert "reinstate" in caught.value.hint
+        assert plane.row_counts() == before
+    elif other == "staged":
+        references.activate(alice, "again")
+    elif other == "revoked":
+        # That the set it was withdrawn from goes away gives nothing back.
+        references.revoke(alice, "agents", reason="replaced")
+    assert not plane.database.read(lambda tx: tx.references.matching(WANTED, START))
+    if other != "imported later":
+        shown = references.values(alice, "again", limit=9, after=None).items[0]
+        assert (shown.key, shown.state, shown.withdraw_reason) == (
+            MEASUREMENT,
+            ReferenceValueState.withdrawn,
+            "rootkit",
+        )
+
+
+def test_an_import_that_a_withdrawal_could_not_see_is_in_force_nowhere(plane: AdminPlane) -> None:
+    alice = plane.administrator().principal
+    references = plane.services.references
+    references.import_set(alice, DOCUMENT, activate=True)
+    references.withdraw(alice, "agents", "measurement", MEASUREMENT, reason="rootkit")
+    unseen = reference_documents.read(changed(("name",), "unseen"))
+
+    def add(tx: Transaction) -> None:
+        agents = tx.references.get_set("agents")
+        tx.references.add_set(replace(agents, name="unseen"), unseen.values)
+
+    plane.database.write(add)
+    assert not plane.database.read(lambda tx: tx.references.matching(WANTED, START))
+
+
+def test_only_a_reinstatement_on_record_takes_a_withdrawal_back(plane: AdminPlane) -> None:
+    alice = plane.administrator().principal
+    references = plane.services.references
+    references.import_set(alice, DOCUMENT, activate=True)
+    references.import_set(alice, changed(("name",), "again"), activate=True)
+    with pytest.raises(Conflict):
+        references.reinstate(alice, "agents", "measurement", MEASUREMENT, reason="never withdrawn")
+    references.withdraw(alice, "agents", "measurement", MEASUREMENT, reason="leaked")
+    operator = replace(alice, roles=frozenset({Role.operator}))
+    before = (epoch(plane), kinds(plane))
+    for who, reason in ((operator, "a slip"), (alice, "")):
+        with pytest.raises(Refused):
+            references.reinstate(who, "agents", "measurement", MEASUREMENT, reason=reason)
+    with pytest.raises(NotFound):
+        references.reinstate(alice, "agents", "measurement", "00" * 48, reason="unknown")
+    assert (epoch(plane), kinds(plane)) == before
+    back = references.reinstate(alice, "again", "measurement", MEASUREMENT, reason="false alarm")
+    assert (back.state, back.withdrawn, back.withdraw_reason) == (
+        ReferenceValueState.active,
+        None,
+        "",
+    )
+    found = plane.database.read(lambda tx: tx.references.matching(WANTED, START))
+    assert [value.set_name for value in found] == ["again", "agents"]
+    assert epoch(plane) == before[0] + 1
+    entries = plane.database.read(lambda tx: tx.audit.page(limit=100)).items
+    (told,) = [e for e in entries if e.kind == "reference_value.reinstated"]
+    assert "false alarm" in str(told.body)
+    # From here on everything goes again, a new withdrawal included.
+    references.import_set(alice, changed(("name",), "third"), activate=True)
+    references.withdraw(alice, "third", "measurement", MEASUREMENT, reason="leaked after all")
+    assert not plane.database.read(lambda tx: tx.references.matching(WANTED, START))
 
 
 def test_an_end_that_has_passed_is_refused_and_a_new_one_fences(plane: AdminPlane) -> None:

@@ -55,14 +55,24 @@ def test_a_signature_number_outside_the_group_never_reaches_the_library(
 
 
 def test_a_payload_comes_back() -> None:
-    whole = evidence.Evidence(REPORT, (b"vek", b"ask", b"ark"))
-    assert evidence.parse(evidence.encode(whole)) == whole
+    for whole in (
+        evidence.Evidence(REPORT, (b"vek", b"ask", b"ark")),
+        evidence.Evidence(REPORT, (), b""),
+        evidence.Evidence(REPORT, (), bytes(ghcb.MAX_TABLE_BYTES)),
+    ):
+        assert evidence.parse(evidence.encode(whole)) == whole
 
 
 OTHER_PAYLOADS: list[cbor.Encodable] = [
     [REPORT, [b"c"]],
     {1: REPORT},
     {1: REPORT, 2: [b"c"], 3: 0},
+    {1: REPORT, 2: [b"c"], 3: b""},
+    {1: REPORT, 3: [b"c"]},
+    {1: REPORT, 3: None},
+    {1: REPORT, 3: bytes(ghcb.MAX_TABLE_BYTES + 1)},
+    {1: REPORT[1:], 3: b""},
+    {3: b""},
     {"1": REPORT, "2": [b"c"]},
     {1: REPORT[1:], 2: [b"c"]},
     {1: "report", 2: [b"c"]},

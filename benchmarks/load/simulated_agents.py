@@ -2,8 +2,8 @@
 
 A process of its own, so that what the control plane costs can be told from what its load costs:
 
-    python -m benchmarks.simulated_agents attest ...   loops of challenge, evidence, attestation
-    python -m benchmarks.simulated_agents watch ...    open streams; every pushed challenge answered
+    python -m benchmarks.load.simulated_agents attest ...   loops of challenge and attestation
+    python -m benchmarks.load.simulated_agents watch ...    open streams, pushed challenges answered
 
 It says `ready` when every agent is enrolled and holds a lease, waits for a line on its input, does
 its work, and prints one JSON record. Keys, bindings, transport and the checks of an answer are the
@@ -23,7 +23,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
+
+from sealward_devkit.attester import from_settings
+from sealward_devkit.snp.report import development_measurement
 
 import sealward
 from sealward.enclave_agent.attesters.port import Attester
@@ -44,8 +47,6 @@ from sealward.protos import agent_pb2, agent_pb2_grpc, terms
 from sealward.protos.terms import LeaseTermsState
 from sealward.protos.trust import TrustConfiguration
 from sealward.verifier.rats.binding import AgentStatement, Purpose
-from sealward_devkit.attester import from_settings
-from sealward_devkit.snp.report import development_measurement
 
 STAGES: Final = ("challenge", "evidence", "attest", "check")
 _WARM_UP_ROUNDS: Final = 20  # of each agent, before `ready`
@@ -80,13 +81,6 @@ class Site:
         )
 
 
-class Challenger(Protocol):
-    """Asks the agent listener for a challenge."""
-
-    async def __call__(self) -> Challenge:
-        """Return a fresh challenge."""
-
-
 @dataclass(slots=True)
 class SimulatedAgent:
     """One instance: enrolled once, then as many attestations as are wanted.
@@ -94,6 +88,7 @@ class SimulatedAgent:
     Attributes:
         held: leases whose keys it says it holds.
         spent: seconds of each round by stage, in the order of `STAGES`.
+        sizes: bytes of the last request and of what its answer carried.
     """
 
     site: Site
@@ -101,11 +96,12 @@ class SimulatedAgent:
     held: tuple[bytes, ...] = ()
     sequence: int = 0
     spent: list[tuple[float, ...]] = field(default_factory=list)
+    sizes: tuple[int, int] = (0, 0)
     _ratchet: Ratchet | None = None
     _maker: EvidenceMaker = field(init=False)
     _ring: HpkeKeyring = field(init=False)
     _client: AgentClient = field(init=False)
-    _stub: agent_pb2_grpc.AgentStub = field(init=False)
+    _stub: agent_pb2_grpc.AgentAsyncStub = field(init=False)
 
     def __post_init__(self) -> None:
         self._maker = EvidenceMaker(
@@ -124,7 +120,9 @@ class SimulatedAgent:
         answer = await enroller.enroll()
         if not answer.chain:
             raise SystemExit(f"an agent was not admitted: {answer.denial}")
-        certificate = read_certificate(answer.chain, tls_spki=self.keys.tls_spki)
+        certificate = read_certificate(
+            answer.chain, tls_spki=self.keys.tls_spki, sent_ns=answer.sent_ns
+        )
         self._client = await stack.enter_async_context(plane.agent(certificate))
         self._stub = self._client._stub  # noqa: SLF001 - the agent asks over its stream; a loop asks by call
 
@@ -158,17 +156,18 @@ class SimulatedAgent:
             ratchet=self._ratchet,
         )
         minted = time.perf_counter()
-        answer = await self._client.attest(
-            agent_pb2.AttestRequest(
-                protocol_version=PROTOCOL_VERSION,
-                ticket=challenge.ticket,
-                binding=bound.binding,
-                evidence=bound.evidence,
-                workloads=(self.site.workload,),
-                agent=describe(self._maker),
-            )
+        request = agent_pb2.AttestRequest(
+            protocol_version=PROTOCOL_VERSION,
+            ticket=challenge.ticket,
+            binding=bound.binding,
+            evidence=bound.evidence,
+            workloads=(self.site.workload,),
+            agent=describe(self._maker),
         )
+        answer = await self._client.attest(request)
         answered = time.perf_counter()
+        carried = (answer.signed_terms, answer.ratchet or b"", *answer.content_keys)
+        self.sizes = (request.ByteSize(), sum(map(len, carried)))
         self._take(answer, self._ring.current(boottime_ns()), renewed=hold and bool(self.held))
         return minted, answered, time.perf_counter()
 
@@ -229,6 +228,7 @@ async def _attest(site: Site, agents: int, seconds: float, *, hold: bool) -> dic
             "seconds": time.perf_counter() - began,
             "cpu_seconds": time.process_time() - cpu,
             "rounds": [spent for agent in fleet for spent in agent.spent],
+            "sizes": fleet[0].sizes,
         }
 
 

@@ -60,7 +60,9 @@ def install(stage: Stage, *, images: Iterable[str], ttl_seconds: int) -> Install
         WentWrong: a command failed.
     """
     stage.run("sealward-devkit", "root", "create", "root", *_PRODUCT)
-    made = stage.run("sealward-devkit", "platform", "create", "--root", "root", *_PRODUCT, "platform")
+    made = stage.run(
+        "sealward-devkit", "platform", "create", "--root", "root", *_PRODUCT, "platform"
+    )
     process, record = _serve(stage)
     stage.run(
         *("sealward", "admin", "bootstrap", "--name", "alice", "--server", str(record["rest"])),
@@ -123,9 +125,12 @@ def _serve(stage: Stage) -> tuple[Process, Json]:
 
 
 def _seal(stage: Stage, ttl_seconds: int) -> None:
-    stage.run("sealward", "workload", "create", WORKLOAD, "--ttl", str(ttl_seconds))
-    stage.run("sealward", "workload", "key", WORKLOAD, "-o", "workload.pub.json")
     stage.run("sealward", "model", "creator-keygen", "-o", "creator.key")
+    stage.run(
+        *("sealward", "workload", "create", WORKLOAD, "--ttl", str(ttl_seconds)),
+        *("--creator", "creator.key.pub"),
+    )
+    stage.run("sealward", "workload", "key", WORKLOAD, "-o", "workload.pub.json")
     stage.run(
         *("sealward", "model", "seal", str(model_file()), "--name", MODEL, "--version", "1"),
         *("--workload-key", "workload.pub.json", "--creator-key", "creator.key"),

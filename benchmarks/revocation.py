@@ -1,0 +1,287 @@
+"""Time to revoke: from the administrator's request to the first refused inference, over HTTP.
+
+    python benchmarks/revocation.py [--rounds 100] [--nodes 100] [--json]
+
+Real `sealward serve`, one real `sealward-agent` that serves a sealed model, and more nodes whose
+streams are open and whose leases rest on another measurement. Each round reinstates the
+measurement of the agent's image, waits until the agent serves, withdraws the measurement with one
+REST request, and lets a client that asks without a pause find the first refusal. All of it shares
+one machine, the asking client included, so the load of a busy node is part of the figure.
+
+The baseline is what the same client needs for a call that decides nothing: the agent's liveness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, Final
+
+import httpx
+from sealward_devkit.demo.callers import Caller, features
+from sealward_devkit.demo.stage import Process, Stage, WentWrong, wait_for
+from sealward_devkit.snp.report import development_measurement
+
+from benchmarks.load.installation import REFERENCE_SET, WORKLOAD, Installation, install
+from benchmarks.load.processes import fleets
+
+_AGENT: Final = "guarded-agent"  # the image whose measurement comes and goes
+_OTHERS: Final = "other-agents"
+_MEASUREMENT: Final[dict[str, object]] = {
+    "kind": "measurement",
+    "key": development_measurement(_AGENT).hex(),
+    "reason": "benchmark",
+}
+_TTL_S: Final = 300
+_START_S: Final = 60.0
+_RECOVERY_S: Final = 10.0  # an agent that has not asked again by then waits a minute: start anew
+_REFUSAL_S: Final = 30.0
+_BASELINE_CALLS: Final = 300
+
+
+@dataclass(slots=True)
+class Admin:
+    """The administrator's own HTTP client: one kept connection, as a console has."""
+
+    client: httpx.Client
+
+    @classmethod
+    def of(cls, installation: Installation) -> Admin:
+        """Read the credentials that the installation made."""
+        stage = installation.stage
+        account = json.loads(stage.credentials.read_text())  # noqa: TID251 - our own file
+        ca = stage.folder / "ca.pem"
+        ca.write_text(account["ca"])
+        return cls(
+            httpx.Client(
+                base_url=account["server"],
+                headers={"Authorization": f"Bearer {account['token']}"},
+                verify=str(ca),
+                timeout=30,
+            )
+        )
+
+    def post(self, path: str, body: dict[str, object]) -> None:
+        """Send one request; SystemExit unless it is accepted."""
+        response = self.client.post(path, json=body)
+        if not response.is_success:
+            raise SystemExit(f"{path} was refused: {response.text}")
+
+
+@dataclass(slots=True)
+class Asking:
+    """A client that asks without a pause until it is refused.
+
+    Attributes:
+        refused: when the first refusal had arrived, perf_counter seconds.
+        code: the refusal's code.
+        served: seconds of each answered inference.
+    """
+
+    caller: Caller
+    row: Any
+    refused: float = 0.0
+    code: str = ""
+    served: list[float] = field(default_factory=list)
+    _thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            began = time.perf_counter()
+            response = self.caller.ask(self.row)
+            ended = time.perf_counter()
+            if not response.is_success:
+                self.refused, self.code = ended, str(response.json().get("code"))
+                return
+            self.served.append(ended - began)
+
+    def wait(self) -> float:
+        """Return when the refusal came."""
+        self._thread.join(_REFUSAL_S)
+        if self.code != "lease_revoked":
+            raise SystemExit(f"expected lease_revoked within {_REFUSAL_S} s, got {self.code!r}")
+        return self.refused
+
+
+@dataclass(slots=True)
+class Guarded:
+    """The real agent, which is started again when it would wait too long."""
+
+    installation: Installation
+    token: str
+    row: Any
+    starts: int = 0
+    caller: Caller = field(init=False)
+    _process: Process | None = None
+
+    def until_serving(self) -> None:
+        """Return when the agent answers inference; start it if it does not come by itself."""
+        if self._process is not None:
+            try:
+                wait_for("recovery", _RECOVERY_S, self._answers)
+            except WentWrong:
+                self._process.stop()
+                self._process = None
+        if self._process is None:
+            self._start()
+            wait_for("an answer", _START_S, self._answers)
+
+    def _answers(self) -> bool | None:
+        return self.caller.ask(self.row).is_success or None
+
+    def _start(self) -> None:
+        self.starts += 1
+        stage, name = self.installation.stage, f"agent-{self.starts}"
+        self._process = stage.start(name, "sealward-agent", "run", "--config", self._config(name))
+        log = self._process.log
+
+        def port() -> int | None:
+            for line in log.read_text().splitlines():
+                record = json.loads(line)  # noqa: TID251 - our own log
+                if record.get("event") == "agent started":
+                    return int(record["inference_port"])
+            return None
+
+        self.caller = Caller(wait_for(f"the start of {name}", _START_S, port), self.token)
+
+    def _config(self, name: str) -> str:
+        installation = self.installation
+        folder = installation.stage.folder / name
+        (folder / "models").mkdir(parents=True)
+        sealed = (installation.stage.folder / "magika.sealed").read_bytes()
+        (folder / "models" / "magika.sealed").write_bytes(sealed)
+        trust = hashlib.sha256(installation.trust.read_bytes()).hexdigest()
+        (folder / "agent.toml").write_text(f"""\
+workloads = ["{WORKLOAD}"]
+trust_file = "{installation.trust}"
+models = "models"
+
+[control_plane]
+enrollment = "{installation.enrollment}"
+agent = "{installation.agents}"
+
+[attester]
+name = "software"
+platform = "{installation.platform}"
+measurement = "{development_measurement(_AGENT).hex()}"
+host_data = "{trust}"
+
+[inference]
+listen = "127.0.0.1:0"
+""")
+        return f"{name}/agent.toml"
+
+
+def measure(stage: Stage, *, rounds: int, nodes: int) -> dict[str, object]:
+    """Return the figures of `rounds` revocations with `nodes` more nodes connected."""
+    installation = install(stage, images=(_AGENT, _OTHERS), ttl_seconds=_TTL_S)
+    set_path = f"/v1/reference-sets/{REFERENCE_SET}"
+    minted = stage.run(
+        "sealward", "client-token", "create", "--workload", WORKLOAD, "--subject", "bench"
+    )
+    row = features(Path(__file__).read_bytes())
+    admin = Admin.of(installation)
+    agent = Guarded(installation, str(minted["credential"]), row)
+    revoked, answered, served = [], [], []
+    with fleets(installation, "watch", image=_OTHERS, count=1, agents=nodes) as (others,):
+        for number in range(rounds):
+            if number:
+                admin.post(f"{set_path}/reinstatements", _MEASUREMENT)
+            agent.until_serving()
+            asking = Asking(agent.caller, row)
+            wait_for("answers", _START_S, lambda: len(asking.served) > 2 or None)  # noqa: B023, PLR2004 - at once; the stream flows
+            began = time.perf_counter()
+            admin.post(f"{set_path}/withdrawals", _MEASUREMENT)
+            answered.append(time.perf_counter() - began)
+            revoked.append(asking.wait() - began)
+            served += asking.served
+        bare = _timed(lambda: agent.caller._client.get("/v2/health/live"), _BASELINE_CALLS)  # noqa: SLF001 - the same connection
+        others.go()
+        renewals = others.result()["renewals"]
+    return {
+        "name": "revocation",
+        "what": "from the administrator's request to the first refused inference over HTTP",
+        "unit": "ms",
+        "rows": [
+            _row("bare HTTP call of the same client", bare, bare),
+            _row("inference while it is served", served, bare),
+            _row("request to the administrator's answer", answered, bare),
+            _row("request to the first refused inference", revoked, bare),
+        ],
+        "notes": [
+            (
+                f"{rounds} revocations of one real agent, {nodes} more nodes connected,"
+                f" {renewals} renewals of theirs meanwhile"
+            ),
+            f"the agent came back by itself but for {agent.starts - 1} of {rounds} rounds",
+            f"slowest revocation {max(revoked) * 1e3:.0f} ms",
+        ],
+    }
+
+
+def _timed(call: Callable[[], object], times: int) -> list[float]:
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def _row(label: str, seconds: list[float], base: list[float]) -> dict[str, object]:
+    return {
+        "label": label,
+        "median": round(median(seconds) * 1e3, 3),
+        "p99": round(_p99(seconds) * 1e3, 3),
+        "ratio_to": "bare HTTP call of the same client",
+        "ratio": round(median(seconds) / median(base), 1),
+    }
+
+
+def _p99(seconds: list[float]) -> float:
+    """Return the 99th percentile; of fewer than a hundred values the largest."""
+    if len(seconds) < 100:  # noqa: PLR2004 - see above
+        return max(seconds)
+    return quantiles(seconds, n=100, method="inclusive")[98]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--nodes", type=int, default=100)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="sealward-bench-") as folder:
+        stage = Stage(Path(folder))
+        try:
+            result = measure(stage, rounds=options.rounds, nodes=options.nodes)
+        except BaseException:
+            stage.show_logs(sys.stderr)
+            raise
+        finally:
+            stage.clear()
+    if options.json:
+        print(json.dumps(result, indent=2))
+        return
+    for row in result["rows"]:  # type: ignore[attr-defined]  # a list
+        print(f"{row['label']:<42}{row['median']:>10.1f} ms{row['p99']:>10.1f} ms p99")
+    for note in result["notes"]:  # type: ignore[attr-defined]  # a list
+        print(note)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""A TPM node: quote, attestation key, endorsement key and event log, verified together.
+
+Numbered procedure of `authenticate`:
+
+    (1) the quote is authenticated under the attestation key (formats/tpm/quote.py);
+    (2) the certificate of the endorsement key, when there is one, chains to a tenant's anchor;
+    (3) the attestation key is in the TPM of this certificate only if the caller has seen it open a
+        credential (`activated`); otherwise the claims say "unproven" and carry a verdict;
+    (4) the event log, when there is one, is held against the quoted PCRs (measured_boot.py).
+
+The caller MUST check that `claims.report_data` binds what it expects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sealward.verifier.composite import measured_boot
+from sealward.verifier.formats.tpm import claims as tpm_claims
+from sealward.verifier.formats.tpm import endorsement, public, quote
+from sealward.verifier.rats.claims import KeyResidency
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sealward.verifier.formats.tpm.endorsement import EndorsedEk, EndorsementRoot
+    from sealward.verifier.formats.tpm.evidence import Evidence
+    from sealward.verifier.formats.tpm.quote import VerifiedQuote
+    from sealward.verifier.rats.claims import Claims
+    from sealward.verifier.rats.distrust import DistrustEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ActivatedKey:
+    """An attestation key that opened a credential made for an endorsement key.
+
+    Attributes:
+        ak_name: its Name.
+        ek_sha256: SHA-256 of the endorsement key's DER SubjectPublicKeyInfo, lower-case hex.
+    """
+
+    ak_name: bytes
+    ek_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What a tenant trusts and knows of its TPMs.
+
+    Attributes:
+        roots: trust anchors of endorsement keys.
+        certificates: intermediates, DER.
+        activated: keys that opened a credential at their enrolment.
+    """
+
+    roots: tuple[EndorsementRoot, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+    activated: frozenset[ActivatedKey] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedNode:
+    """What `authenticate` found: claims, and quote and endorsement behind them."""
+
+    claims: Claims
+    quote: VerifiedQuote = field(repr=False)
+    ek: EndorsedEk | None = field(repr=False)
+
+
+def authenticate(
+    evidence: Evidence,
+    *,
+    trust: Trust,
+    now: datetime,
+    distrusted: tuple[DistrustEntry, ...] = (),
+) -> VerifiedNode:
+    """Run the procedure above at the aware UTC instant `now`.
+
+    Raises:
+        MalformedEvidence: a part does not parse.
+        RefusedEvidence: with the code of the step that failed.
+    """
+    ak = public.parse(evidence.ak_public)
+    verified = quote.authenticate(evidence.message, evidence.signature, ak, evidence.pcrs)  # (1)
+    ek = None
+    if evidence.ek_certificate is not None:  # (2)
+        leaf = evidence.ek_certificate
+        ek = endorsement.endorse(leaf, trust.certificates, roots=trust.roots, now=now)
+    residency = KeyResidency.UNPROVEN
+    if ek is not None and ActivatedKey(verified.ak_name, ek.sha256) in trust.activated:  # (3)
+        residency = KeyResidency.ACTIVATED
+    event_log = None
+    if evidence.event_log is not None:  # (4)
+        event_log = measured_boot.confirm(evidence.event_log, verified.pcrs)
+    claims = tpm_claims.normalise(
+        verified,
+        now=now,
+        ek=ek,
+        residency=residency,
+        event_log=event_log,
+        distrusted=distrusted,
+    )
+    return VerifiedNode(claims, verified, ek)

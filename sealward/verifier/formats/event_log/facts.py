@@ -1,0 +1,136 @@
+"""What a log says about a boot, each fact with its standing.
+
+A digest that was extended is as good as the quote that confirms its register. The text beside it is
+not: anybody may write any description next to a digest. So a fact is AUTHENTICATED only where
+
+    (1) the digest is the hash of exactly what the fact shows or was read from, or the fact is the
+        digest itself (a boot application is named by its Authenticode hash);
+    (2) the event stands where only firmware can have put it: variables before the separator of
+        their register;
+    (3) its register has one separator at most (replay.py, rule 4).
+
+Everything else is DESCRIBED. The caller MUST drop facts of registers that no quote confirms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from sealward.verifier.formats.event_log.types import SELF_DESCRIBING, Bank, EventType
+from sealward.verifier.rats.errors import MalformedEvidence
+from sealward.verifier.wire.reader import Reader
+
+if TYPE_CHECKING:
+    from sealward.verifier.formats.event_log.log import Event, Log
+
+MAX_TEXT: Final = 4096  # a kernel command line is at most this long on x86 (COMMAND_LINE_SIZE 2048)
+
+_GLOBAL_VARIABLE: Final = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
+_SECURITY_DATABASE: Final = UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
+_SECURE_BOOT: Final = "SecureBoot"
+_KEYS: Final = frozenset({(_GLOBAL_VARIABLE, "PK"), (_GLOBAL_VARIABLE, "KEK")}) | frozenset(
+    {(_SECURITY_DATABASE, "db"), (_SECURITY_DATABASE, "dbx")}
+)
+# GRUB's two spellings; it hashes what follows, without the NUL.
+_COMMAND_LINES: Final = (b"kernel_cmdline: ", b"grub_kernel_cmdline ")
+_STATES: Final = {b"\x01": "enabled", b"\x00": "disabled"}
+
+
+@unique
+class Standing(StrEnum):
+    """How much stands behind a fact."""
+
+    AUTHENTICATED = "authenticated"
+    DESCRIBED = "described"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing said about a boot.
+
+    Attributes:
+        name: "secure_boot" (enabled, disabled), "secure_boot_variable" ("PK", "KEK", "db" or "dbx",
+            a space and the SHA-256 of its content), "kernel_command_line", "boot_application" (its
+            digest in the bank that was looked at).
+        value: in readable form.
+        register: where its digest was extended.
+        standing: see `Standing`.
+    """
+
+    name: str
+    value: str
+    register: int
+    standing: Standing
+
+
+def describes_itself(event: Event, bank: Bank) -> bool:
+    """Whether the event's digest is that of its data, for types where it should be."""
+    return event.type in SELF_DESCRIBING and event.digest(bank) == bank.digest(event.data)
+
+
+def extract(log: Log, bank: Bank, repeated_separators: tuple[int, ...]) -> tuple[Fact, ...]:
+    """Return the facts of a log in its order, digests being looked at in `bank`."""
+    facts: list[Fact] = []
+    closed: set[int] = set(repeated_separators)
+    for event in log.events:
+        if event.type == EventType.SEPARATOR:
+            closed.add(event.register)
+        elif event.type == EventType.EFI_VARIABLE_DRIVER_CONFIG:
+            facts += _variable(event, genuine=_firmware(event, bank, closed))
+        elif event.type == EventType.IPL:
+            facts += _command_line(event, bank, hidden=event.register in repeated_separators)
+        elif event.type == EventType.EFI_BOOT_SERVICES_APPLICATION:
+            digest = event.digest(bank)
+            if digest is not None:
+                standing = _standing(genuine=event.register not in repeated_separators)
+                facts.append(Fact("boot_application", digest.hex(), event.register, standing))
+    return tuple(facts)
+
+
+def _firmware(event: Event, bank: Bank, closed: set[int]) -> bool:
+    return event.register not in closed and describes_itself(event, bank)
+
+
+def _variable(event: Event, *, genuine: bool) -> list[Fact]:
+    """Return what a UEFI_VARIABLE_DATA says; nothing for variables we do not name."""
+    reader = Reader(event.data)
+    what = "UEFI_VARIABLE_DATA"
+    try:
+        vendor = UUID(bytes_le=reader.take(16, what))
+        name_size, size = 2 * reader.le(8, what), reader.le(8, what)
+        name = reader.take(name_size, what).decode("utf-16-le")
+        content = reader.take(size, what)
+        reader.finish()
+    except (MalformedEvidence, UnicodeDecodeError):
+        return []  # firmware's own dialect: we say nothing of it rather than refuse the boot
+    standing = _standing(genuine=genuine)
+    if (vendor, name) == (_GLOBAL_VARIABLE, _SECURE_BOOT) and content in _STATES:
+        return [Fact("secure_boot", _STATES[content], event.register, standing)]
+    if (vendor, name) in _KEYS:
+        value = f"{name} {Bank.SHA256.digest(content).hex()}"
+        return [Fact("secure_boot_variable", value, event.register, standing)]
+    return []
+
+
+def _command_line(event: Event, bank: Bank, *, hidden: bool) -> list[Fact]:
+    for prefix in _COMMAND_LINES:
+        if event.data.startswith(prefix):
+            line = event.data.removeprefix(prefix).rstrip(b"\0")
+            break
+    else:
+        return []
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return []
+    if len(text) > MAX_TEXT or not text.isprintable():
+        return []
+    genuine = not hidden and event.digest(bank) == bank.digest(line)
+    return [Fact("kernel_command_line", text, event.register, _standing(genuine=genuine))]
+
+
+def _standing(*, genuine: bool) -> Standing:
+    return Standing.AUTHENTICATED if genuine else Standing.DESCRIBED

@@ -1,0 +1,260 @@
+"""What terms do to leases, keys, models and statements together, on clocks in a test's hand."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from fakes.agent_models import MemoryHost
+from fakes.agent_terms import lease, model
+from fakes.fake_control_plane import Plane, raw
+
+from sealward.enclave_agent.evidence import BoundEvidence
+from sealward.enclave_agent.gate import BookGate
+from sealward.enclave_agent.holdings import Holdings
+from sealward.enclave_agent.identity import InstanceKeys
+from sealward.enclave_agent.inference.catalog import Catalog
+from sealward.enclave_agent.leases import LeaseBook, LeaseCode, Outcome
+from sealward.enclave_agent.messages import AttestAnswer, Challenge
+from sealward.enclave_agent.models import ModelKeeper
+from sealward.enclave_agent.statements import StatementDesk
+from sealward.protos import terms, wipe
+from sealward.protos.terms import LeaseTerms, LeaseTermsState, Terms, TermsKind
+from sealward.protos.wipe import WipeCause, WipeStatement
+from sealward.sealing import hpke
+
+A, B = model("a"), model("b")
+RENEWED, ENDED = LeaseTermsState.RENEWED, LeaseTermsState.ENDED
+MS = 1_000_000
+
+
+class House:
+    """Holdings with everything real but the model host and the clock."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+        self.plane = Plane()
+        self.keys = InstanceKeys.generate()
+        self.host = MemoryHost({m.content_key_id: os.urandom(32) for m in (A, B)})
+        self.hpke = hpke.PrivateKey.generate(hpke.Suite.X25519, os.urandom)
+        self.book = LeaseBook()
+        self.desk = StatementDesk(self.keys, self.clock)
+        trust = self.plane.trust
+        keeper = ModelKeeper(self.host, Catalog(), clock=self.clock, random_bytes=bytes)
+        gate = BookGate(
+            self.book,
+            trust_domain=trust.trust_domain,
+            tenant=trust.tenant,
+            clock=self.clock,
+            wall_clock=lambda: 0,
+        )
+        self.holdings = Holdings(
+            trust=trust,
+            keys=self.keys,
+            book=self.book,
+            gate=gate,
+            keeper=keeper,
+            desk=self.desk,
+            clock=self.clock,
+        )
+        self.sequence = 0
+
+    def clock(self) -> int:
+        return self.now_ms * MS
+
+    def answer(
+        self, *leases: LeaseTerms, keys: bool = True, sequence: int | None = None
+    ) -> Outcome:
+        """Answer an attestation that left now."""
+        nonce = os.urandom(32)
+        signed, digest = self.sign(leases, nonce, sequence)
+        info = terms.content_key_info(digest)
+        answer = AttestAnswer(
+            posture="compliant",
+            signed_terms=signed,
+            content_keys=tuple(
+                hpke.seal(
+                    self.hpke.public,
+                    terms.encode_content_key(
+                        said.lease_id, m.content_key_id, self.host.keys[m.content_key_id]
+                    ),
+                    info,
+                )
+                for said in leases
+                if keys and said.state is LeaseTermsState.GRANTED
+                for m in said.models
+            ),
+            ratchet=None,
+            chain=(),
+            denial=None,
+            refused=(),
+            again_s=0,
+        )
+        bound = BoundEvidence(
+            challenge=Challenge(nonce=nonce, ticket=b"t", expires_ns=0),
+            hpke_key=self.hpke,
+            binding=b"",
+            evidence=b"",
+        )
+        return self.holdings.take_answer(answer, bound, sent_ns=self.clock())
+
+    def revoke(self, *numbers: int) -> Outcome:
+        signed, _ = self.sign(tuple(lease(number, ENDED) for number in numbers), None, None)
+        return self.holdings.take_revocation(signed)
+
+    def sign(
+        self, leases: tuple[LeaseTerms, ...], nonce: bytes | None, sequence: int | None
+    ) -> tuple[bytes, bytes]:
+        self.sequence = self.sequence + 1 if sequence is None else sequence
+        trust = self.plane.trust
+        payload = Terms(
+            kind=TermsKind.REVOCATION if nonce is None else TermsKind.GRANT,
+            trust_domain=trust.trust_domain,
+            tenant=trust.tenant,
+            node=self.keys.node,
+            sequence=self.sequence,
+            issued_ms=0,
+            challenge=None if nonce is None else hashlib.sha256(nonce).digest(),
+            leases=leases,
+            policies={},
+            log_leaf=bytes(32),
+            client_token_keys=(bytes(32),),
+        ).encode()
+        signing = self.plane.signing
+        signed = terms.sign(payload, public=raw(signing), signer=signing.sign)
+        return signed, hashlib.sha256(payload).digest()
+
+    async def running(self, count: int) -> None:
+        for _ in range(100):
+            await self.holdings.reopen()
+            await asyncio.sleep(0)
+        assert len(self.host.alive()) == count
+
+    async def statements(self) -> Mapping[WipeCause, WipeStatement]:
+        await self.holdings.settled()
+        said = [
+            wipe.verify(statement, public=self.keys.signing_public, node=self.keys.node)
+            for statement in self.desk.waiting()
+        ]
+        assert len({one.cause for one in said}) == len(said)
+        return {one.cause: one for one in said}
+
+
+def at_home(scene: Callable[[House], Awaitable[None]]) -> None:
+    async def body() -> None:
+        await scene(House())
+
+    asyncio.run(body())
+
+
+def numbers(ids: tuple[bytes, ...]) -> list[int]:
+    return [int.from_bytes(one, "big") for one in ids]
+
+
+def test_a_grant_wipes_and_states_every_lease_that_it_does_not_name() -> None:
+    """The end of lease 1 was overtaken: its key and model go with the grant that omits it."""
+
+    async def scene(house: House) -> None:
+        house.answer(lease(1, models=(A,)), lease(2, models=(B,)))
+        await house.running(2)
+        house.answer(lease(2, RENEWED, models=(B,)), sequence=3)
+        statement = (await house.statements())[WipeCause.REVOKED]
+        assert (numbers(statement.leases), statement.sequence) == ([1], 3)
+        assert [item.model for item in statement.items] == ["a"]
+        assert [m.identity.name for m in house.host.alive()] == ["b"]
+
+    at_home(scene)
+
+
+def test_a_new_lease_for_the_same_model_lets_it_run_on() -> None:
+    """A late renewal is replaced by a new lease: nothing is opened twice, nothing is wiped."""
+
+    async def scene(house: House) -> None:
+        house.answer(lease(1, models=(A,)))
+        await house.running(1)
+        house.answer(lease(2, models=(A,)), lease(1, ENDED))
+        statement = (await house.statements())[WipeCause.REVOKED]
+        assert (numbers(statement.leases), statement.items) == ([1], ())
+        await house.running(1)
+        assert len(house.host.opened) == 1
+
+    at_home(scene)
+
+
+def test_a_horizon_and_a_revocation_at_one_moment_state_each_its_own() -> None:
+    """The watchdog has not looked yet: the revocation neither takes nor hides what was over."""
+
+    async def scene(house: House) -> None:
+        house.answer(lease(1, models=(A,), ttl_ms=100), lease(2, models=(B,), ttl_ms=900))
+        await house.running(2)
+        house.now_ms = 100
+        house.revoke(2)
+        said = await house.statements()
+        assert numbers(said[WipeCause.HORIZON].leases) == [1]
+        assert [item.model for item in said[WipeCause.HORIZON].items] == ["a"]
+        assert numbers(said[WipeCause.REVOKED].leases) == [2]
+        assert [item.model for item in said[WipeCause.REVOKED].items] == ["b"]
+        assert house.host.alive() == []
+
+    at_home(scene)
+
+
+def test_terms_that_end_nothing_do_not_swallow_a_horizon() -> None:
+    """A revocation of a lease that is not held arrives at the very horizon of the only one."""
+
+    async def scene(house: House) -> None:
+        house.answer(lease(1, models=(A,), ttl_ms=100))
+        await house.running(1)
+        house.now_ms = 100
+        house.revoke(7)
+        house.holdings.expire()
+        said = await house.statements()
+        (item,) = said[WipeCause.HORIZON].items
+        assert item.weight_bytes > 0
+        assert list(said) == [WipeCause.HORIZON]
+
+    at_home(scene)
+
+
+def test_only_live_leases_whose_keys_are_here_are_held() -> None:
+    """To the control plane every other one has ended, and it grants a new one."""
+
+    async def scene(house: House) -> None:
+        outcome = house.answer(lease(1, models=(A,), ttl_ms=100))
+        assert numbers(house.holdings.held_leases()) == [1]
+        assert not house.holdings.lacks(outcome)
+        house.now_ms = 100
+        assert house.holdings.held_leases() == ()  # before the watchdog has looked
+        outcome = house.answer(lease(2, models=(B,)), keys=False)
+        assert house.holdings.held_leases() == ()
+        assert house.holdings.lacks(outcome)
+
+    at_home(scene)
+
+
+def test_a_model_below_the_floor_does_not_make_its_lease_look_unheld() -> None:
+    """Its key is wiped, and asking for it again would never end."""
+
+    async def scene(house: House) -> None:
+        outcome = house.answer(lease(1, models=(replace(A, min_version=2), B)))
+        assert numbers(house.holdings.held_leases()) == [1]
+        assert not house.holdings.lacks(outcome)
+        await house.running(1)
+
+    at_home(scene)
+
+
+def test_a_lease_that_was_refused_alone_is_lacking() -> None:
+    async def scene(house: House) -> None:
+        house.answer(lease(1, models=(A,), ttl_ms=100))
+        house.now_ms = 100
+        house.holdings.expire()
+        outcome = house.answer(lease(1, RENEWED, models=(A,)), lease(2, models=(B,)))
+        assert [refusal.code for refusal in outcome.refused] == [LeaseCode.LEASE_ENDED]
+        assert house.holdings.lacks(outcome)
+        assert numbers(house.holdings.held_leases()) == [2]
+
+    at_home(scene)
