@@ -68,6 +68,7 @@ class Load:
         workers_cpu: seconds of its policy workers.
         agents_cpu: seconds of the load itself.
         sizes: bytes of a request and of what its answer carries.
+        unavailable: attestations that the control plane could not decide in time.
     """
 
     seconds: list[tuple[float, ...]]
@@ -76,6 +77,7 @@ class Load:
     workers_cpu: float
     agents_cpu: float
     sizes: tuple[int, int]
+    unavailable: int
 
 
 def load(
@@ -105,6 +107,7 @@ def load(
         workers_cpu=(after[1] - before[1]) / len(rounds),
         agents_cpu=sum(one["cpu_seconds"] for one in found) / len(rounds),
         sizes=found[0]["sizes"],
+        unavailable=sum(one["unavailable"] for one in found),
     )
 
 
@@ -218,10 +221,13 @@ def measure(stage: Stage, *, processes: int, agents: int, seconds: float) -> dic
 def _notes(
     renewals: Load, inside: StageClock, bare_cpu: float, *, processes: int, agents: int
 ) -> list[str]:
-    service = median(inside.per_round())
+    shares = inside.medians()
+    told = ", ".join(
+        f"{name} {spent / sum(shares.values()):.0%}"
+        for name, spent in sorted(shares.items(), key=lambda item: -item[1])
+    )
     cores = len(os.sched_getaffinity(0))
     total = renewals.server_cpu + renewals.workers_cpu + renewals.agents_cpu
-    rest = renewals.server_cpu - service - 2 * bare_cpu
     return [
         (
             f"{processes * agents} agents at once from {processes} process(es); {cores} cores,"
@@ -230,16 +236,19 @@ def _notes(
         (
             f"CPU for one renewal: control plane {renewals.server_cpu * 1e3:.2f} ms, policy workers"
             f" {renewals.workers_cpu * 1e3:.2f} ms, agents {renewals.agents_cpu * 1e3:.2f} ms;"
-            f" busy cores {total * renewals.per_second:.2f} of {cores}."
+            f" busy cores {total * renewals.per_second:.2f} of {cores}; attestations that were"
+            f" answered `unavailable` and asked again: {renewals.unavailable}."
         ),
         (
-            f"Of the control plane's: {service * 1e3:.2f} ms in the attestation service (above),"
-            f" {2 * bare_cpu * 1e3:.2f} ms bare gRPC and TLS for two calls, {rest * 1e3:.2f} ms the"
-            " listener, the handing over between threads and the audit log's sequencer."
+            f"The attestation service alone, one attestation after another in its own process:"
+            f" {sum(shares.values()) * 1e3:.2f} ms, of which {told}. Bare gRPC and TLS take"
+            f" {2 * bare_cpu * 1e3:.2f} ms for the two calls."
         ),
         (
-            "It is bound by the CPU: one Python process whose threads take turns (the GIL), so at"
-            f" most about {1 / renewals.server_cpu:.0f} a second on a core of its own."
+            "It is bound by CPU time: agents and control plane together fit"
+            f" {cores / total:.0f} times a second into {cores} cores, and the control plane is one"
+            " Python process, whose threads take turns at Python code (the GIL):"
+            f" {1 / renewals.server_cpu:.0f} a second if they shared nothing but one core."
         ),
     ]
 

@@ -42,7 +42,7 @@ from sealward.enclave_agent.messages import (
     Challenge,
     read_challenge,
 )
-from sealward.enclave_agent.transport import Addresses, AgentClient, ControlPlane
+from sealward.enclave_agent.transport import Addresses, AgentClient, ControlPlane, Unreachable
 from sealward.protos import agent_pb2, agent_pb2_grpc, terms
 from sealward.protos.terms import LeaseTermsState
 from sealward.protos.trust import TrustConfiguration
@@ -193,7 +193,8 @@ class SimulatedAgent:
             node=self.keys.node,
         )
         said = LeaseTermsState.RENEWED if renewed else LeaseTermsState.GRANTED
-        states = [lease.state for lease in verified.terms.leases]
+        live = [one for one in verified.terms.leases if one.state is not LeaseTermsState.ENDED]
+        states = [lease.state for lease in live]
         keys = 0 if renewed else 1
         if answer.posture != "compliant" or states != [said] or len(answer.content_keys) != keys:
             raise SystemExit(f"unexpected answer: {answer.posture}, {states}, {answer.refused}")
@@ -204,7 +205,7 @@ class SimulatedAgent:
             hpke_key=hpke_key,  # type: ignore[arg-type]  # named in one place only
             terms_digest=verified.digest,
         )
-        self.held = tuple(lease.lease_id for lease in verified.terms.leases)
+        self.held = tuple(lease.lease_id for lease in live)
         self.sequence = verified.terms.sequence
 
 
@@ -216,12 +217,17 @@ async def _attest(site: Site, agents: int, seconds: float, *, hold: bool) -> dic
                 await agent.round(hold=hold)
             agent.spent.clear()
         await _ready()
+        unavailable = 0
         cpu, began = time.process_time(), time.perf_counter()
         end = began + seconds
 
         async def loop(agent: SimulatedAgent) -> None:
+            nonlocal unavailable
             while time.perf_counter() < end:
-                await agent.round(hold=hold)
+                try:
+                    await agent.round(hold=hold)
+                except Unreachable:  # as an agent: asked again; counted, as it must not go unseen
+                    unavailable += 1
 
         await asyncio.gather(*(loop(agent) for agent in fleet))
         return {
@@ -229,6 +235,7 @@ async def _attest(site: Site, agents: int, seconds: float, *, hold: bool) -> dic
             "cpu_seconds": time.process_time() - cpu,
             "rounds": [spent for agent in fleet for spent in agent.spent],
             "sizes": fleet[0].sizes,
+            "unavailable": unavailable,
         }
 
 

@@ -31,6 +31,7 @@ from sealward.enclave_agent.evidence import Ratchet
 from sealward.enclave_agent.grants import open_ratchet
 from sealward.enclave_agent.identity import InstanceKeys
 from sealward.protos import terms
+from sealward.protos.terms import LeaseTermsState
 from sealward.sealing import hpke
 from sealward.verifier.rats import binding
 from sealward.verifier.rats.binding import AgentStatement, Binding, Purpose
@@ -67,10 +68,6 @@ class StageClock:
         for name, spent in self._now.items():
             self.rounds[name].append(spent)
         self._now.clear()
-
-    def per_round(self) -> list[float]:
-        """Return the sum of all stages for each round."""
-        return [sum(spent) for spent in zip(*self.rounds.values(), strict=True)]
 
     def medians(self) -> dict[str, float]:
         """Return stage -> median seconds."""
@@ -198,7 +195,11 @@ class LocalAgent:
         )
         digest = verified.digest
         self._ratchet = open_ratchet(answer.ratchet, hpke_key=self._hpke, terms_digest=digest)
-        self.held = tuple(lease.lease_id for lease in verified.terms.leases)
+        self.held = tuple(
+            lease.lease_id
+            for lease in verified.terms.leases
+            if lease.state is not LeaseTermsState.ENDED
+        )
 
     def _presented(self, purpose: Purpose) -> tuple[Presented, bytes]:
         """Return fresh evidence for a fresh challenge, and the challenge's nonce."""

@@ -146,8 +146,12 @@ def build(
     _write_public(data / _TRUST_FILE, trust.encode())
     # A worker for each thread that decides and one for the sweeper: nobody waits for a place, since
     # a wait that outlasts the deadline would be a denial.
-    engine = EmbeddedEngine(EngineSettings(pool_size=settings.decision_threads + 1), time.monotonic)
-    upload_engine = EmbeddedEngine(EngineSettings(), time.monotonic)
+    deciding = EngineSettings(
+        deadline_seconds=settings.policy_deadline_s, pool_size=settings.decision_threads + 1
+    )
+    checking = EngineSettings(deadline_seconds=settings.policy_deadline_s)
+    engine = EmbeddedEngine(deciding, time.monotonic)
+    upload_engine = EmbeddedEngine(checking, time.monotonic)
     book = PolicyBook()
     gate = EvidenceGate(verifier=_verifier(settings, clock), keystore=keystore, trust=trust)
     appraiser = Appraiser(
@@ -178,9 +182,7 @@ def build(
         trust=trust,
         server_identity=ServerIdentity(issue_server, clock.now()),
         node_root=roots[KeyPurpose.node_ca].public_bytes(Encoding.PEM),
-        admin=AdminServices.build(
-            on, check=UploadCheck(upload_engine, EngineSettings()), trust=trust
-        ),
+        admin=AdminServices.build(on, check=UploadCheck(upload_engine, checking), trust=trust),
         challenges=ChallengeService(
             keystore=keystore, clock=clock, random_bytes=random_bytes, trust=trust
         ),

@@ -74,6 +74,7 @@ class Settings:
         development_roots: DER or PEM files of development roots.
         endorsements: folder of vendor CA certificates that complete chains, or None.
         decision_threads: threads for decisions.
+        policy_deadline_s: longest evaluation of one policy; a shipped one takes a millisecond.
     """
 
     data: Path
@@ -87,6 +88,7 @@ class Settings:
     development_roots: tuple[Path, ...] = ()
     endorsements: Path | None = None
     decision_threads: int = 4
+    policy_deadline_s: float = 0.2
 
     def require_servable(self, *, listen_anywhere: bool) -> None:
         """Refuse combinations that must never run (F29).

@@ -75,6 +75,11 @@ class Holdings:
         """The secret that the next attestation proves to hold; None before the first answer."""
         return self._ratchet
 
+    @property
+    def stopped(self) -> bool:
+        """Whether everything was ended for good: nothing more is to be asked for."""
+        return self._stopped
+
     def held_leases(self) -> tuple[bytes, ...]:
         """Return ids of leases that are live now and whose keys are here.
 

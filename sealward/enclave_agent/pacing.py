@@ -9,6 +9,7 @@ from sealward.enclave_agent.clock import NS_PER_S
 from sealward.enclave_agent.leases import LeaseBook
 
 ASK_SHARE: Final = 0.9  # the control plane pushes at about 0.8 of the horizon
+SHORT_NS: Final = NS_PER_S // 4  # a lease that is due sooner is not worth a renewal by itself
 ANSWER_NS: Final = 5 * NS_PER_S  # how long a challenge that was asked for may take
 
 
@@ -30,11 +31,19 @@ class Pacing:
         """A challenge was asked for; give it time to come."""
         self._not_before_ns = max(self._not_before_ns, now_ns + ANSWER_NS)
 
-    def granted(self) -> None:
-        """An attestation was answered with leases, and all of them are held."""
+    def granted(self, now_ns: int) -> None:
+        """An attestation was answered with leases, and all of them are held.
+
+        Leases that would have to be renewed at once are no reason to ask without a pause: an input
+        of their horizon is about to end.
+        """
+        self._unsettled = False
+        due_ns = self._book.renewal_due_ns(ASK_SHARE)
+        if due_ns is None or due_ns < now_ns + SHORT_NS:
+            self.failed(now_ns)
+            return
         self._backoff.reset()
         self._not_before_ns = 0
-        self._unsettled = False
 
     def failed(self, now_ns: int, *, again_s: float = 0.0) -> None:
         """An attestation was denied, or came to nothing: wait, longer each time.

@@ -216,7 +216,8 @@ class Session:
         while True:
             now_ns = parts.clock()
             left_s = (parts.pacing.ask_at_ns() - now_ns) / NS_PER_S
-            if left_s > 0 or self._challenge is not None or self._attesting:
+            busy = self._challenge is not None or self._attesting
+            if left_s > 0 or busy or parts.holdings.stopped:
                 await asyncio.sleep(min(max(left_s, 0.01), LOOK_S))
                 continue
             parts.pacing.asked(now_ns)
@@ -229,6 +230,8 @@ class Session:
             self._challenged.clear()
             challenge, self._challenge = self._challenge, None
             if challenge is None or self._parts.clock() >= challenge.expires_ns:
+                continue
+            if self._parts.holdings.stopped:  # a lease would be granted that nobody holds
                 continue
             self._attesting = True  # evidence included: it may take long, and needs no other
             try:
@@ -303,7 +306,7 @@ class Session:
         if lacks:
             parts.pacing.unsettled(now_ns)
         elif live and answer.denial is None:
-            parts.pacing.granted()
+            parts.pacing.granted(now_ns)
         else:
             parts.pacing.failed(now_ns, again_s=answer.again_s)
 

@@ -13,21 +13,11 @@ DIGEST_BYTES: Final = 32  # SHA-256
 _WRAP: Final = b"sealward/sealed-model/v0/content-key-wrap"
 _COMMIT: Final = b"sealward/sealed-model/v0/content-key-commitment"
 _SIGNATURE: Final = b"sealward/sealed-model/v0/signature"
-_GRANT: Final = b"sealward/content-key-grant/v1"
 
 
 def wrap_info(core_digest: bytes) -> bytes:
     """HPKE info under which a content key is wrapped to a workload key."""
     return _labelled(_WRAP, _digest(core_digest))
-
-
-def grant_info(terms_digest: bytes) -> bytes:
-    """HPKE info under which a content key is wrapped to an attested node.
-
-    Args:
-        terms_digest: SHA-256 of the signed terms of the grant, 32 bytes.
-    """
-    return _labelled(_GRANT, _digest(terms_digest))
 
 
 def commitment_info(core_digest: bytes) -> bytes:

@@ -181,7 +181,7 @@ def authenticate_items(items: Iterable[Item], context: Context) -> Verified:
             format's own procedure says.
     """
     pieces = tuple(items)
-    if any(item.role is Part.QUOTE for item in pieces):
+    if any(item.role is Role.TPM_EVIDENCE or item.role is Part.QUOTE for item in pieces):
         return _authenticate_tpm_items(pieces, context)
     reports = tuple(dict.fromkeys(item.data for item in pieces if item.role is Role.SNP_REPORT))
     if not reports:
@@ -284,10 +284,15 @@ def _verified(report: bytes, endorsements: Endorsements, context: Context) -> Ve
     return Verified(claims, verified)
 
 
-def _authenticate_tpm(found: tpm_evidence.Evidence, context: Context) -> Verified:
+def _authenticate_tpm(
+    found: tpm_evidence.Evidence, context: Context, certificates: tuple[bytes, ...] = ()
+) -> Verified:
     """Verify TPM evidence of our own payload, whose nonce is a binding (evidence-binding 2)."""
     node = tpm_node.authenticate(
-        found, trust=_tpm_trust(context, ()), now=context.now, distrusted=context.distrusted
+        found,
+        trust=_tpm_trust(context, certificates),
+        now=context.now,
+        distrusted=context.distrusted,
     )
     if len(node.quote.nonce) != tpm_quote.NONCE_SIZE:
         raise RefusedEvidence(
@@ -301,18 +306,22 @@ def _authenticate_tpm(found: tpm_evidence.Evidence, context: Context) -> Verifie
 
 
 def _authenticate_tpm_items(pieces: tuple[Item, ...], context: Context) -> Verified:
+    whole = tuple(dict.fromkeys(i.data for i in pieces if i.role is Role.TPM_EVIDENCE))
     parts = [(item.role, item.data) for item in pieces if isinstance(item.role, Part)]
-    others = [item for item in pieces if isinstance(item.role, Role)]
-    if any(item.role in (Role.SNP_REPORT, Role.TPM_EVIDENCE) for item in others):
+    reports = any(item.role is Role.SNP_REPORT for item in pieces)
+    if reports or len(whole) > 1 or (whole and parts):
         raise RefusedEvidence(
             Code.EVIDENCE_AMBIGUOUS,
             "a TPM quote and other evidence were given",
             hint="verify one piece of evidence at a time",
         )
+    others = tuple(item.data for item in pieces if item.role in (Role.INTERMEDIATE, Role.ROOT))
+    if whole:
+        return _authenticate_tpm(tpm_evidence.parse(whole[0]), context, others)
     found, ek_public = tpm_files.assemble(parts)
     node = tpm_node.authenticate(
         found,
-        trust=_tpm_trust(context, tuple(item.data for item in others)),
+        trust=_tpm_trust(context, others),
         now=context.now,
         distrusted=context.distrusted,
     )

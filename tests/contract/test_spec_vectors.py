@@ -122,6 +122,10 @@ def test_a_ticket_that_is_not_ours_has_one_code(vector: dict[str, Any]) -> None:
 @named(CHALLENGE["redemptions"])
 def test_redeeming_a_ticket(vector: dict[str, Any]) -> None:
     opened = challenges.open_ticket(raw(vector["ticket"]), _verify)
+    assert _redeemed(opened, vector) == vector["expect"]
+
+
+def _redeemed(opened: Challenge, vector: dict[str, Any]) -> str:
     try:
         challenges.require(
             opened,
@@ -132,9 +136,8 @@ def test_redeeming_a_ticket(vector: dict[str, Any]) -> None:
             now=from_unix_ms(vector["now"]),
         )
     except Refused as refused:
-        assert refused.code == vector["expect"]
-    else:
-        assert vector["expect"] == "redeemed"
+        return refused.code.value
+    return "redeemed"
 
 
 # Signed terms.

@@ -1,4 +1,4 @@
-"""A control plane in this process: everything that `bootstrap.build` builds, on a clock that a test moves.
+"""A control plane in this process, on a clock that a test moves: all that `bootstrap.build` builds.
 
 Keys, database, policy workers, verifier and listeners are the real ones. What every test starts
 from (shipped policies active, reference values imported, two platforms allowed, a workload with a
@@ -85,7 +85,7 @@ def chip(name: str = "first") -> Platform:
 
 @cache
 def masked_chip(name: str = "first") -> Platform:
-    """The chip of that name again; its host keeps CHIP_ID out of the reports that the chip signs."""
+    """The chip of that name again; its host keeps CHIP_ID out of the chip's reports."""
     return replace(chip(name), chip_id=bytes(64))
 
 
@@ -181,14 +181,14 @@ def settings(data: Path, roots: Path | None, trust_domain: str = TRUST_DOMAIN) -
         names=("localhost", "127.0.0.1"),
         development=roots is not None,
         development_roots=() if roots is None else (roots,),
+        policy_deadline_s=2.0,  # a shared machine
     )
 
 
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
-    """Open a furnished control plane below `folder`; a second time it is the same one, as it was left."""
-    made = open_world(folder, rung=(rung := []))
-    made.rung = rung
+    """Open a furnished control plane below `folder`; the second time it is as it was left."""
+    made = open_world(folder)
     try:
         yield made
     finally:
@@ -200,7 +200,7 @@ def reachable(folder: Path) -> Iterator[Reachable]:
     """Open a furnished control plane and its listeners, without the workers beside them."""
     loop = asyncio.new_event_loop()
     bells = StreamBells(loop)
-    made = open_world(folder, rung=[], ring=bells.ring)
+    made = open_world(folder, ring=bells.ring)
     opened: list[Listening] = []
     ready, stop = threading.Event(), asyncio.Event()
 
@@ -230,14 +230,13 @@ def reachable(folder: Path) -> Iterator[Reachable]:
         made.plane.close()
 
 
-def open_world(
-    folder: Path, *, rung: list[str], ring: Callable[[str], None] | None = None
-) -> World:
+def open_world(folder: Path, *, ring: Callable[[str], None] | None = None) -> World:
     """Build over `folder`, furnishing it first when it is empty. The caller closes the plane."""
     if not (folder / "plane").exists():
         shutil.copytree(_template(), folder, dirs_exist_ok=True)
     now = SystemClock().now()
     clock = ManualClock(from_unix_ms(unix_ms(now)))
+    rung: list[str] = []
     plane = bootstrap.build(
         settings(folder / "plane", folder / "root.der"), ring=ring or rung.append, clock=clock
     )
@@ -384,8 +383,3 @@ def _template() -> Path:
         plane.close()
     (folder / "token").write_text(token)
     return folder
-
-
-def with_decision_threads(made: Settings, threads: int) -> Settings:
-    """The same settings with another number of deciding threads."""
-    return replace(made, decision_threads=threads)

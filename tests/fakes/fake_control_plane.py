@@ -53,10 +53,11 @@ class Plane:
     life; `models` maps workloads to what their leases carry; `edit_terms` changes terms before they
     are signed; `signing` signs them; `drop_answers` loses that many attestation answers after
     they were decided; `join_tokens` maps each join token to the node that used it;
-    `refuse_statements` ends the stream of whoever states a wipe.
+    `refuse_statements` ends the stream of whoever states a wipe; `answer_after_s` delays the next
+    attestation's answer after it was decided.
     """
 
-    admission: int = agent_pb2.ANSWER_ADMIT
+    admission: agent_pb2.Answer.ValueType = agent_pb2.ANSWER_ADMIT
     denial: str = ""
     refuse_attest: str = ""
     ttl_ms: int = 60_000
@@ -68,6 +69,7 @@ class Plane:
     drop_answers: int = 0
     join_tokens: dict[str, str] = field(default_factory=lambda: {JOIN_TOKEN: ""})
     refuse_statements: bool = False
+    answer_after_s: float = 0.0
     before_answer: Callable[[], None] = lambda: None
     server: Authority = field(default_factory=lambda: Authority.make("server root"))
     node_authority: Authority = field(default_factory=lambda: Authority.make("node root"))
@@ -376,6 +378,8 @@ class _Agent(agent_pb2_grpc.AgentServicer):
         if plane.drop_answers:
             plane.drop_answers -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
+        delay_s, plane.answer_after_s = plane.answer_after_s, 0.0
+        await asyncio.sleep(delay_s)
         plane.before_answer()
         return answer
 
@@ -419,10 +423,10 @@ class _Agent(agent_pb2_grpc.AgentServicer):
                 case "challenge_wanted":
                     plane.wanted += 1
                     queue.put_nowait(agent_pb2.ServerMessage(challenge=plane.challenge(spki)))
-                case "wiped" if plane.refuse_statements:
-                    queue.put_nowait(None)
-                    return
                 case "wiped":
+                    if plane.refuse_statements:
+                        queue.put_nowait(None)
+                        return
                     plane.wiped.append(
                         wipe.verify(
                             message.wiped.statement,
@@ -432,6 +436,8 @@ class _Agent(agent_pb2_grpc.AgentServicer):
                     )
                     digest = hashlib.sha256(message.wiped.statement).digest()
                     queue.put_nowait(agent_pb2.ServerMessage(wipe_recorded=digest))
+                case None:
+                    raise AssertionError("the agent said nothing")
 
 
 def raw(key: Ed25519PrivateKey) -> bytes:

@@ -1,4 +1,4 @@
-"""A database that a test can look over the shoulder of: the real one, and a call before or after."""
+"""The real database, with a call of the test before or after each of its operations."""
 
 from __future__ import annotations
 

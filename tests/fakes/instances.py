@@ -1,4 +1,4 @@
-"""An instance that attests: real keys, a guest on a development platform, every field open to a test.
+"""An instance that attests: real keys, a guest on a development platform, every field open.
 
 It keeps what an agent keeps (keys, ratchet, leases held) and opens what an agent opens.
 """

@@ -48,7 +48,13 @@ from sealward.controlplane.domain.reference_values import (
     ReferenceValue,
 )
 from sealward.controlplane.domain.sweeps import Sweep, SweepState
-from sealward.controlplane.domain.workloads import ModelState, ModelVersion, Workload, WorkloadKey
+from sealward.controlplane.domain.workloads import (
+    Creator,
+    ModelState,
+    ModelVersion,
+    Workload,
+    WorkloadKey,
+)
 from sealward.verifier.rats.result import Posture
 
 NOW = datetime(2026, 9, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -167,6 +173,17 @@ def a_workload_key(workload: str = "classify", version: int = 1) -> WorkloadKey:
         public=bytes(32),
         wrapped_private=b"\x01wrapped",
         created=NOW,
+    )
+
+
+def a_creator(workload: str = "classify") -> Creator:
+    return Creator(
+        workload=workload,
+        key_id=hex_id("creator"),
+        public=b"\x00\x01public",
+        by="alice",
+        added=NOW,
+        entry_id=hex_id("entry"),
     )
 
 

@@ -17,7 +17,7 @@ def here(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reachable]:
-    """One for a module, whose tests bring instances of their own and leave clock and rules alone."""
+    """One for a module: its tests bring their own instances and leave clock and rules alone."""
     with reachable(tmp_path_factory.mktemp("plane")) as opened:
         yield opened
 

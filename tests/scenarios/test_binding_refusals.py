@@ -1,10 +1,11 @@
-"""Evidence that is not exactly for this call, over the real listeners: refused, each with its own code."""
+"""Evidence not exactly for this call, over the real listeners: refused, each with its own code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -28,7 +29,7 @@ from sealward.verifier.rats.binding import Purpose
 SPENT = ("spent_challenges",)
 
 
-def enrolled(plane: Reachable, **how) -> Instance:
+def enrolled(plane: Reachable, **how: Any) -> Instance:  # noqa: ANN401 - fields of Instance
     instance = Instance(plane.world.plane.trust, **how)
     response = wire.enroll(plane, instance)
     assert response.answer == agent_pb2.ANSWER_ADMIT
@@ -120,6 +121,23 @@ def test_evidence_counts_once(plane: Reachable) -> None:
             grpc.StatusCode.PERMISSION_DENIED,
         )
         assert plane.world.content() == before
+
+
+def test_old_evidence_is_a_replay_and_not_a_clone(plane: Reachable) -> None:
+    """Within its thirty seconds, after the ratchet has moved on: spent is the first thing said."""
+    instance = enrolled(plane)
+    with wire.agent_channel(plane, instance) as channel:
+        stub = AgentStub(channel)
+        sent = []
+        for _ in range(4):
+            given = wire.challenge(stub, instance, Purpose.ATTEST)
+            sent.append(wire.attest_request(instance, given))
+            instance.take_response(stub.Attest(sent[-1]))
+        before = plane.world.content()
+        for request in sent:
+            assert wire.refusal(lambda: stub.Attest(request))[0] == "challenge_spent"  # noqa: B023 - called at once
+        assert plane.world.content() == before
+        assert wire.attest(stub, instance).posture == "compliant"
 
 
 def test_an_enrolment_counts_once(plane: Reachable) -> None:

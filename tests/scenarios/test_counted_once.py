@@ -1,4 +1,4 @@
-"""The same evidence many times at once over gRPC counts once: one decision, one lease, one entry."""
+"""The same evidence many times at once over gRPC: one decision, one lease, one audit entry."""
 
 from __future__ import annotations
 

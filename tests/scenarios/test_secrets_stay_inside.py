@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,15 +11,14 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 import structlog
+from anyio.from_thread import start_blocking_portal
 from fakes import wire_agent as wire
 from fakes.admin_plane import AppClient, bearer
 from fakes.control_plane import MODEL, WORKLOAD, Reachable
 from fakes.instances import Instance, lease_states
 from fakes.secret_walk import _forms, find_secrets
-from anyio.from_thread import start_blocking_portal
 
 from sealward import telemetry
-from sealward.controlplane.api.app import create_app
 from sealward.controlplane.domain.keys import KeyContext, KeyPurpose, WrapPurpose
 from sealward.controlplane.services import ratchet
 from sealward.protos import agent_pb2
@@ -141,7 +139,6 @@ def _of_the_plane(plane: Reachable, instance: Instance) -> dict[str, bytes]:
 def ask_everything(plane: Reachable, instance: Instance, heard: Overheard) -> None:
     """Ask every GET of the OpenAPI document, following ids that exist."""
     world = plane.world
-    app = create_app(world.plane.admin, random_bytes=secrets.token_bytes)
     ((lease,),) = world.rows("SELECT lease_id FROM leases")
     ((digest,),) = world.rows("SELECT digest FROM policy_revisions LIMIT 1")
     values = {
@@ -152,8 +149,8 @@ def ask_everything(plane: Reachable, instance: Instance, heard: Overheard) -> No
         "digest": str(digest),
     }
     with start_blocking_portal() as portal:
-        client = AppClient(app, portal)
-        for path, methods in app.openapi()["paths"].items():
+        client = AppClient(world.plane.admin, portal)
+        for path, methods in client.app.openapi()["paths"].items():
             if "get" not in methods:
                 continue
             names = {"name": "agent-images" if "reference" in path else MODEL}

@@ -1,4 +1,4 @@
-"""Damaged messages over the real listeners: one clear status with a code each, and nothing changes."""
+"""Damaged messages over the real listeners: one clear status and code, and nothing changes."""
 
 from __future__ import annotations
 

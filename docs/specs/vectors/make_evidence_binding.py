@@ -94,7 +94,8 @@ def _malformed() -> list[tuple[str, bytes]]:
         raise TypeError("a binding is a map")
 
     def other(**changes: cbor.Value) -> bytes:
-        return cbor.encode({**fields, **{int(key[1:]): value for key, value in changes.items()}})
+        given: dict[cbor.Key, cbor.Value] = {int(k[1:]): v for k, v in changes.items()}
+        return cbor.encode({**fields, **given})
 
     return [
         ("empty", b""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 import sealward
 from sealward.controlplane.cli.lazy import LazyGroup
@@ -42,9 +43,10 @@ class _Main(LazyGroup):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except click.UsageError as error:  # may name a file, and anybody names files
-            error.message = printable(error.message)
+        except NoArgsIsHelpError:
             raise
+        except click.UsageError as error:  # may name a file, and anybody names files
+            raise click.UsageError(printable(error.format_message()), error.ctx) from None
         except DomainError as error:
             raise Failure(f"{error.code}: {error.detail}", error.hint) from None
         except OSError as error:

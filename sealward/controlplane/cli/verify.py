@@ -18,9 +18,13 @@ import click
 
 from sealward.controlplane.cli.terminal import printable, write_json
 from sealward.verifier import registry
+from sealward.verifier.composite.tpm_files import Part
+from sealward.verifier.composite.tpm_node import Trust
 from sealward.verifier.formats.snp.endorsements import ChainCache
+from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.development import import_root
+from sealward.verifier.rats.claims import Tee
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence, VerifierError
 
 if TYPE_CHECKING:
@@ -54,11 +58,25 @@ def _report_data(ctx: click.Context, param: click.Parameter, value: str | None) 
         data = b""
     if not 1 <= len(data) <= _REPORT_DATA_SIZE:
         raise click.BadParameter("not 1 to 64 bytes in hexadecimal", ctx, param)
-    return data.ljust(_REPORT_DATA_SIZE, b"\0")
+    return data
+
+
+def _roles(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[Part, Path], ...]:
+    """Read ROLE=FILE."""
+    found: list[tuple[Part, Path]] = []
+    for value in values:
+        role, _, file = value.partition("=")
+        if role not in tuple(Part) or not Path(file).is_file():
+            known = ", ".join(Part)
+            raise click.BadParameter(f"not ROLE=FILE with a file and one of: {known}", ctx, param)
+        found.append((Part(role), Path(file)))
+    return tuple(found)
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.argument("files", nargs=-1, type=_FILE)
 @click.option(
     "--at",
     callback=_instant,
@@ -71,7 +89,22 @@ def _report_data(ctx: click.Context, param: click.Parameter, value: str | None) 
     "--nonce",
     callback=_report_data,
     metavar="HEX",
-    help="Demand this REPORT_DATA; shorter values are padded with zeros.",
+    help="Demand this REPORT_DATA (shorter values are padded with zeros), or this TPM nonce.",
+)
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    callback=_roles,
+    metavar="ROLE=FILE",
+    help="Name the role of a file that content does not tell, as tpm-pcr-values=FILE.",
+)
+@click.option(
+    "--ek-root",
+    "ek_roots",
+    multiple=True,
+    type=_FILE,
+    help="Trust this root of TPM endorsement keys (DER or PEM).",
 )
 @click.option(
     "--development-root",
@@ -87,15 +120,23 @@ def verify(
     as_json: bool,
     report_data: bytes | None,
     development_roots: tuple[Path, ...],
+    roles: tuple[tuple[Part, Path], ...],
+    ek_roots: tuple[Path, ...],
 ) -> None:
     """Verify attestation evidence offline.
 
     FILES are a report and its certificates in any order: DER, PEM, a GHCB certificate table
-    (configfs-tsm auxblob), or a Sealward evidence envelope. Roles are recognised by content.
+    (configfs-tsm auxblob), or a Sealward evidence envelope; or a TPM quote with its signature,
+    public key and PCR values, and if you have them event log and endorsement certificates. Roles
+    are recognised by content; where a file does not tell, name it with --role.
     """
+    if not files and not roles:
+        raise click.UsageError("Missing argument 'FILES...'.")
     now = at or datetime.now(UTC)  # noqa: TID251 - this process's edge; nothing below asks a clock
     try:
-        verified = _verify(files, development_roots, now)
+        items = [item for file in files for item in _recognise(file)]
+        items += [registry.in_role(role, _read(file)) for role, file in roles]
+        verified = _verify(items, development_roots, ek_roots, now)
         _check_report_data(verified, report_data)
     except VerifierError as error:
         _show_refusal(error, as_json=as_json)
@@ -104,21 +145,30 @@ def verify(
 
 
 def _verify(
-    files: tuple[Path, ...], development_roots: tuple[Path, ...], now: datetime
+    items: list[registry.Item],
+    development_roots: tuple[Path, ...],
+    ek_roots: tuple[Path, ...],
+    now: datetime,
 ) -> registry.Verified:
-    items = [item for file in files for item in _recognise(file)]
     imported = [item.data for file in development_roots for item in _recognise(file)]
     anchors = TrustAnchors(development_roots=tuple(import_root(data, now=now) for data in imported))
-    context = registry.Context(anchors, now, ChainCache(), certificates=tuple(imported))
+    roots = tuple(EndorsementRoot(item.data) for file in ek_roots for item in _recognise(file))
+    context = registry.Context(
+        anchors, now, ChainCache(), certificates=tuple(imported), tpm=Trust(roots=roots)
+    )
     return registry.authenticate_items(items, context)
 
 
-def _recognise(file: Path) -> tuple[registry.Item, ...]:
+def _read(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
-            data = stream.read(registry.MAX_FILE_BYTES + 1)
+            return stream.read(registry.MAX_FILE_BYTES + 1)
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from None
+
+
+def _recognise(file: Path) -> tuple[registry.Item, ...]:
+    data = _read(file)
     try:
         return registry.recognise(data)
     except MalformedEvidence as error:
@@ -132,10 +182,12 @@ def _check_report_data(verified: registry.Verified, expected: bytes | None) -> N
     if expected is None:
         return
     actual = verified.claims.report_data
+    if verified.claims.tee is Tee.SNP:  # attesters pad; a TPM's nonce has its own length
+        expected = expected.ljust(_REPORT_DATA_SIZE, b"\0")
     if not hmac.compare_digest(expected.hex(), actual):
         raise RefusedEvidence(
             Code.BINDING_MISMATCH,
-            "the report is genuine but binds other data than demanded",
+            "the evidence is genuine but binds other data than demanded",
             claim="report_data",
             expected=expected.hex(),
             actual=actual,
@@ -154,7 +206,8 @@ def _show(verified: registry.Verified, now: datetime, *, as_json: bool) -> None:
         write_json(document)
         return
     root = " under a DEVELOPMENT root" if verified.claims.development else ""
-    click.echo(f"verified at {document['at']}: the report is genuine{root}")
+    thing = "quote" if verified.claims.tee is Tee.TPM else "report"
+    click.echo(f"verified at {document['at']}: the {thing} is genuine{root}")
     for verdict in verified.claims.verdicts:
         click.echo(
             f"  but {verdict.code}: {printable(verdict.claim)} is {printable(verdict.actual)},"

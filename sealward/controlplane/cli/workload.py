@@ -51,9 +51,9 @@ def create(
     data_class: str,
     ttl: int,
     max_instances: int | None,
-    creators: tuple[Path, ...],
     *,
     production: bool,
+    creators: tuple[Path, ...],
 ) -> None:
     """Create the workload NAME with a fresh key."""
     body = {

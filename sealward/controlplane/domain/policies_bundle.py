@@ -4,8 +4,8 @@ A bundle is a valid OPA bundle as it stands (https://www.openpolicyagent.org/doc
 `.manifest`, `*.rego`, `data.json`. `samples/*.json` beside them, which OPA ignores, carry inputs
 with expected answers. Anything else is refused, so that what was reviewed is all there is.
 
-The digest is SHA-256 over canonical JSON of the content, never over archive bytes: the same
-policy has one digest however it was packed.
+The digest is SHA-256 over canonical JSON of the content: the same policy has one digest whatever
+the order and the spacing of what was uploaded.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sealward.verifier.wire import json
 
 MAX_FILES: Final = 64  # ten times the shipped policies
 MAX_FILE_BYTES: Final = 256 * 1024  # a policy that needs more is data, and data has its own place
-MAX_BUNDLE_BYTES: Final = 1024 * 1024  # unpacked; bounds what one upload costs a worker
-MAX_PATH_CHARACTERS: Final = 100  # the name field of a ustar header
+MAX_BUNDLE_BYTES: Final = 1024 * 1024  # bounds what one upload costs a worker
+MAX_PATH_CHARACTERS: Final = 100  # what any tar holds, so a bundle can be packed for OPA
 
 _MANIFEST: Final = ".manifest"
 _DATA: Final = "data.json"

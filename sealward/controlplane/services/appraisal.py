@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from sealward.controlplane.domain.errors import Code, Unavailable
 from sealward.controlplane.domain.nodes import ClockClass, FailureClass, Node
-from sealward.controlplane.domain.policies import AppraisalAnswer, Reason
+from sealward.controlplane.domain.policies import REQUIRED, AppraisalAnswer, Reason
 from sealward.controlplane.domain.policy_composition import (
     Outcome,
     compose_appraisal,
@@ -30,16 +30,6 @@ from sealward.verifier.rats.result import (
 )
 from sealward.verifier.wire import json
 
-# Silence about these is a failure; launch evidence says nothing of storage or sourced data.
-REQUIRED: Final = frozenset(
-    (
-        Dimension.INSTANCE_IDENTITY,
-        Dimension.CONFIGURATION,
-        Dimension.EXECUTABLES,
-        Dimension.HARDWARE,
-        Dimension.RUNTIME_OPAQUE,
-    )
-)
 # Failures that say something about the code or the platform itself: recovery needs a person (F18).
 _INTEGRITY: Final = frozenset(
     ("unknown_measurement", "debug_enabled", "distrusted", "platform_denied")

@@ -40,7 +40,7 @@ from sealward.controlplane.services.evidence import (
     BoundEvidence,
     EvidenceGate,
     Presented,
-    spend_quietly,
+    spend_after,
 )
 from sealward.controlplane.services.facts import AppraisalFacts, epoch_digest, read_appraisal_facts
 from sealward.controlplane.services.lease_ledger import LeaseChange
@@ -170,7 +170,7 @@ class AttestationService:
             bound = self.gate.authenticate(call.presented, challenge)
             return self._decide(call, bound)
         except Exception as error:
-            spend_quietly(self.database, challenge)
+            spend_after(error, self.database, challenge)
             if isinstance(error, DomainError) and error.code in _STOLEN:
                 self._quarantine(call, error)
             raise

@@ -53,7 +53,7 @@ from sealward.controlplane.services.evidence import (
     BoundEvidence,
     EvidenceGate,
     Presented,
-    spend_quietly,
+    spend_after,
 )
 from sealward.controlplane.services.facts import AppraisalFacts, read_appraisal_facts, rfc3339
 from sealward.controlplane.services.node_certificates import NodeCertificate, NodeCertificates
@@ -157,8 +157,8 @@ class EnrollmentService:
             require_proof(call, challenge)
             bound = self.gate.authenticate(call.presented, challenge)
             return self._decide(call, bound)
-        except Exception:
-            spend_quietly(self.database, challenge)
+        except Exception as error:
+            spend_after(error, self.database, challenge)
             raise
 
     def _decide(self, call: EnrollCall, bound: BoundEvidence) -> EnrollAnswer:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from sealward.controlplane.domain import challenge as challenges
 from sealward.controlplane.domain.challenge import Challenge
-from sealward.controlplane.domain.errors import Code, Refused
+from sealward.controlplane.domain.errors import Code, DomainError, Refused
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.keys import KeyPurpose
 from sealward.controlplane.services.ports import Database, Keystore
@@ -199,12 +199,18 @@ def _hpke_public(binding: Binding) -> bytes:
     return binding.hpke_suite.to_bytes(2, "big") + binding.hpke_public
 
 
-def spend_quietly(database: Database, challenge: Challenge) -> None:
-    """Spend the challenge of a request that failed, if its decision has not spent it already."""
+def spend_after(error: Exception, database: Database, challenge: Challenge) -> None:
+    """Spend the challenge of a request that failed with `error`.
+
+    Raises:
+        Refused: `challenge_spent`, when a refusal finds it spent already. The request is a replay
+            then, and whatever else was found about it says nothing: of course its ratchet is old.
+            A fault of ours, which may strike after the commit that spent it, stays what it is.
+    """
     try:
         database.write(lambda tx: tx.challenges.spend(challenge.nonce_hash, challenge.expires))
-    except Refused as error:
-        if error.code is not Code.challenge_spent:
+    except Refused as spent:
+        if spent.code is not Code.challenge_spent or isinstance(error, DomainError):
             raise
 
 

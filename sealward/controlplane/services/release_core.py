@@ -7,6 +7,8 @@ opened.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.keys import KeyContext, WrapPurpose
@@ -18,6 +20,8 @@ from sealward.sealing.errors import SealedModelError
 from sealward.sealing.header import SealedHeader
 from sealward.sealing.memory import wipe
 from sealward.sealing.wrap import check_commitment, unwrap_content_key
+
+_KEYS_REMEMBERED: Final = 2048  # a node binds the same one for a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,7 @@ def seal_content_key(
     """Return one content key under HPKE to a node's bound key, tied to the terms with `digest`."""
     plaintext = bytearray(terms.encode_content_key(lease_id, content_key_id, bytes(key)))
     try:
-        public = hpke.PublicKey.decode(node_public)
-        return hpke.seal(public, plaintext, terms.content_key_info(digest))
+        return hpke.seal(_node_key(node_public), plaintext, terms.content_key_info(digest))
     finally:
         wipe(plaintext)
 
@@ -80,7 +83,12 @@ def seal_ratchet(node_public: bytes, *, index: int, secret: bytes, digest: bytes
     """Return the next ratchet secret under HPKE to a node's bound key, tied to the terms."""
     plaintext = bytearray(terms.encode_ratchet(index, secret))
     try:
-        public = hpke.PublicKey.decode(node_public)
-        return hpke.seal(public, plaintext, terms.ratchet_info(digest))
+        return hpke.seal(_node_key(node_public), plaintext, terms.ratchet_info(digest))
     finally:
         wipe(plaintext)
+
+
+@lru_cache(maxsize=_KEYS_REMEMBERED)
+def _node_key(encoded: bytes) -> hpke.PublicKey:
+    """Return a node's public key; the same bytes are always the same key."""
+    return hpke.PublicKey.decode(encoded)

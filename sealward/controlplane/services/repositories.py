@@ -290,9 +290,6 @@ class Workloads(Protocol):
     def key(self, workload: str, version: int) -> WorkloadKey:
         """Return one key version; NotFound."""
 
-    def key_by_id(self, workload: str, key_id: str) -> WorkloadKey:
-        """Return the key version with this key id; NotFound."""
-
     def latest_key(self, workload: str) -> WorkloadKey:
         """Return the newest key version; NotFound."""
 

@@ -200,7 +200,7 @@ class ConfigfsTsm:
             AttesterUnavailable: the kernel makes none, or others kept writing into our entries.
         """
         pause = FIRST_PAUSE_S
-        last = "others keep writing into the report entries of this agent"
+        last = "another process wrote into our report entries, or reports were over something else"
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._sleep(pause)

@@ -52,10 +52,6 @@ class Code(StrEnum):
     PURPOSE_MISMATCH = "purpose_mismatch"
     AUDIENCE_MISMATCH = "audience_mismatch"
     REQUESTER_MISMATCH = "requester_mismatch"
-    CHALLENGE_UNKNOWN = "challenge_unknown"
-    CHALLENGE_NOT_YET_VALID = "challenge_not_yet_valid"
-    CHALLENGE_EXPIRED = "challenge_expired"
-    CHALLENGE_USED = "challenge_used"
 
 
 class VerifierError(Exception):

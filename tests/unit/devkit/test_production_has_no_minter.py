@@ -75,7 +75,9 @@ def test_the_production_wheel_packs_only_the_production_package() -> None:
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["sealward"]
     declared = project["project"]["dependencies"], project["project"]["optional-dependencies"]
     assert "devkit" not in str(declared)
-    assert "sealward.attesters" not in project["project"].get("entry-points", {})
+    attesters = project["project"]["entry-points"]["sealward.attesters"]
+    assert "software" not in attesters
+    assert all(value.startswith("sealward.enclave_agent.") for value in attesters.values())
 
 
 def test_the_kit_offers_the_attester_under_the_name_the_agent_loads() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 
 from fakes.agent_models import MemoryHost
 from fakes.agent_terms import lease, model
@@ -239,7 +238,10 @@ def test_a_model_below_the_floor_does_not_make_its_lease_look_unheld() -> None:
     """Its key is wiped, and asking for it again would never end."""
 
     async def scene(house: House) -> None:
-        outcome = house.answer(lease(1, models=(replace(A, min_version=2), B)))
+        newer = model("a", 3, min_version=2)
+        house.host.keys[newer.content_key_id] = bytes(32)
+        house.answer(lease(1, models=(newer, B)))
+        outcome = house.answer(lease(1, models=(A, B)))
         assert numbers(house.holdings.held_leases()) == [1]
         assert not house.holdings.lacks(outcome)
         await house.running(1)

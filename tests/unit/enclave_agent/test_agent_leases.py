@@ -271,9 +271,9 @@ class LeaseBookMachine(RuleBasedStateMachine):
         self.dead: set[int] = set()
 
     @rule(
-        said=st.dictionaries(st.integers(1, 4), st.sampled_from(LeaseTermsState)),
-        ttl_ms=st.integers(0, 300),
-        after_ms=st.integers(0, 300),
+        said=st.dictionaries(st.integers(1, 8), st.sampled_from(LeaseTermsState), max_size=4),
+        ttl_ms=st.integers(0, 3_000),
+        after_ms=st.integers(0, 3_000),
         push=st.booleans(),
     )
     def sign(
@@ -291,10 +291,11 @@ class LeaseBookMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
-        """Any terms ever signed arrive, the last ones or old ones again."""
+        """Any terms ever signed arrive: most often one of the last, or old ones again."""
         if not self.signed:
             return
-        terms, sent_ms = data.draw(st.sampled_from(self.signed))
+        latest = st.sampled_from(self.signed[-3:])
+        terms, sent_ms = data.draw(latest | latest | st.sampled_from(self.signed))
         said = terms.terms
         self.latest_ms = max(self.latest_ms, self.now_ms)
         if said.sequence <= self.highest:
@@ -335,8 +336,9 @@ class LeaseBookMachine(RuleBasedStateMachine):
         self._forget_the_dead()
         self.book.expire(self.now_ms * MS)
 
-    @rule(unix_ms=st.integers(0, 500))
-    def a_signed_time_is_seen(self, unix_ms: int) -> None:
+    @rule(ahead_ms=st.integers(-200, 200))
+    def a_signed_time_is_seen(self, ahead_ms: int) -> None:
+        unix_ms = max(0, self.now_ms + ahead_ms)
         self.signed_ms = max(self.signed_ms, unix_ms)
         self.book.observe_signed_time(unix_ms)
 

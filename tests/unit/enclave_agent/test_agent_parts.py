@@ -109,7 +109,7 @@ def test_pacing_asks_at_once_without_a_lease_and_late_with_one() -> None:
     pacing.asked(0)
     assert pacing.ask_at_ns() == ANSWER_NS
     book.accept_grant(grant(1, lease(ttl_ms=10_000)), nonce=NONCE, sent_ns=NS_PER_S, now_ns=0)
-    pacing.granted()
+    pacing.granted(0)
     assert pacing.ask_at_ns() == 10 * NS_PER_S
     pacing.failed(20 * NS_PER_S)
     assert 21 * NS_PER_S <= pacing.ask_at_ns() <= 22 * NS_PER_S
@@ -125,7 +125,7 @@ def test_pacing_asks_soon_after_an_answer_that_settled_too_little() -> None:
         pacing.unsettled(now_ns)
         assert most_s / 2 <= (pacing.ask_at_ns() - now_ns) / NS_PER_S <= most_s
         now_ns = pacing.ask_at_ns()
-    pacing.granted()
+    pacing.granted(0)
     assert pacing.ask_at_ns() == 3_240 * NS_PER_S
 
 

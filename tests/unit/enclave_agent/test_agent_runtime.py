@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes.agent_models import MemoryHost, QuotingAttester, agent_settings
 from fakes.agent_stage import DELAYS, WORKLOAD, Stage, as_it_is, free_port, play
-from fakes.fake_control_plane import Plane
+from fakes.fake_control_plane import JOIN_TOKEN, Plane
 
 from sealward.enclave_agent import bootstrap
 from sealward.enclave_agent.clock import NS_PER_MS, boottime_ns
@@ -29,7 +29,7 @@ def test_enrols_attests_and_serves(tmp_path: Path) -> None:
         assert answer.status_code == 200
         assert answer.json()["outputs"][0]["data"] == [7]
         (enrolled,) = stage.plane.enrolled
-        assert enrolled.join_token == "join-me"  # noqa: S105 - of this test
+        assert enrolled.join_token == JOIN_TOKEN
         status = await stage.status()
         assert status["state"] == "compliant"
         assert status["connected"] is True
@@ -153,6 +153,80 @@ def test_a_revocation_overtakes_a_grant(tmp_path: Path) -> None:
         assert stage.agent.parts.book.live(boottime_ns()) == ()
         assert (await stage.infer()).status_code == 503
         stage.plane.edit_terms = original
+
+    play(scene, tmp_path, as_it_is)
+
+
+def test_a_grant_that_overtook_a_revocation_does_not_hide_it(tmp_path: Path) -> None:
+    """The end of the lease, terms 2, arrives after the answer, terms 3, which does not name it."""
+
+    async def scene(stage: Stage) -> None:
+        await stage.until_serving()
+        (held,) = stage.agent.parts.book.live(boottime_ns())
+        late = stage.plane.revocation(WORKLOAD)
+        stage.plane.denial = "reference_withdrawn"
+        stage.plane.edit_terms = lambda terms: replace(terms, leases=())
+        stage.plane.push_challenge()
+        await stage.until(lambda: stage.plane.wiped, "states the wipe")
+        stage.plane.push(agent_pb2.ServerMessage(terms=late))
+        assert (await stage.infer()).json()["code"] == "lease_revoked"
+        (statement,) = stage.plane.wiped
+        assert statement.cause is WipeCause.REVOKED
+        assert (statement.leases, statement.sequence) == ((held.lease_id,), 3)
+        assert not stage.host.alive()
+
+    play(scene, tmp_path, as_it_is)
+
+
+def test_a_revocation_during_an_outage_is_obeyed_on_reconnection(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.until_serving()
+        await stage.plane.stop()
+        stage.plane.revocation(WORKLOAD)
+        stage.plane.refuse_attest = "posture_noncompliant"
+        await stage.plane.start()
+        await stage.until(lambda: stage.plane.wiped, "states the wipe")
+        assert stage.plane.wiped[0].sequence == 2
+        assert (await stage.infer()).json()["code"] == "lease_revoked"
+
+    play(scene, tmp_path, as_it_is)
+
+
+def test_a_renewal_that_comes_after_the_horizon_is_replaced_soon(tmp_path: Path) -> None:
+    """The plane renewed what this agent had given up: a new lease takes its place at once."""
+
+    async def scene(stage: Stage) -> None:
+        await stage.until_serving()
+        (first,) = stage.agent.parts.book.live(boottime_ns())
+        stage.plane.ttl_ms = 3_600_000
+        stage.plane.answer_after_s = 1.2
+        stage.plane.push_challenge()
+        await stage.until(lambda: not stage.host.alive(), "reaches its horizon")
+        await stage.until_serving()
+        (second,) = stage.agent.parts.book.live(boottime_ns())
+        assert second.lease_id != first.lease_id
+        assert [said.statement.held_leases for said in stage.plane.attested] == [
+            (),
+            (first.lease_id,),
+            (),
+        ]
+        assert (await stage.infer()).status_code == 200
+        assert stage.plane.problems == []
+
+    play(scene, tmp_path, lambda plane: setattr(plane, "ttl_ms", 1_000))
+
+
+def test_a_statement_that_is_refused_does_not_keep_the_agent_away(tmp_path: Path) -> None:
+    """Each time it is told the stream ends: it is given up, and the agent serves again."""
+
+    async def scene(stage: Stage) -> None:
+        await stage.until_serving()
+        stage.plane.refuse_statements = True
+        stage.plane.revoke(WORKLOAD)
+        await stage.until(stage.agent.parts.desk.waiting, "states the wipe")
+        await stage.until(lambda: not stage.agent.parts.desk.waiting(), "gives up")
+        await stage.until(lambda: stage.agent.parts.standing.connected, "comes back")
+        await stage.until_serving()
 
     play(scene, tmp_path, as_it_is)
 
@@ -292,6 +366,7 @@ def test_a_forgotten_instance_serves_out_its_lease_and_begins_anew(tmp_path: Pat
         await stage.until_serving()
         first, second = (agent.parts.maker.keys.node for agent in stage.agents)
         assert first != second
+        assert [request.join_token for request in stage.plane.enrolled] == [JOIN_TOKEN, ""]
         assert list(stage.plane.nodes) == [second.hex()]
         assert stage.plane.problems == []
 
@@ -326,6 +401,7 @@ def test_enrols_again_when_its_certificate_has_expired(tmp_path: Path) -> None:
         await stage.plane.start()
         await stage.until(lambda: len(stage.plane.enrolled) == 2, "enrols again")
         await stage.until_serving()
+        assert stage.plane.problems == []  # its join token is good again for the same node
 
     play(scene, tmp_path, lambda plane: setattr(plane, "certificate_life", timedelta(seconds=1)))
 

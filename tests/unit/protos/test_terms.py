@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
@@ -78,7 +80,7 @@ def signed(made: Terms) -> bytes:
     return terms.sign(made.encode(), public=PUBLIC, signer=PRIVATE.sign)
 
 
-def verify(data: bytes, **changes):
+def verify(data: bytes, **changes: Any):  # noqa: ANN401 - arguments of verify
     expected = {"keys": (PUBLIC,), "trust_domain": "a.invalid", "tenant": "default", "node": NODE}
     return terms.verify(data, **(expected | changes))
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fakes.sealed_models import content, seeded
 
 from sealward.sealing import hpke
-from sealward.sealing.context import grant_info, wrap_info
+from sealward.sealing.context import wrap_info
 from sealward.sealing.errors import Code, MalformedSealedModel, RefusedSealedModel
 
 SUITES = list(hpke.Suite)
@@ -146,14 +146,7 @@ def test_private_parts_are_in_no_repr_and_can_be_wiped():
 
 def test_contexts_are_length_prefixed_labels_and_digests():
     """Other code and other languages rebuild these bytes from the specification."""
-    label = b"sealward/content-key-grant/v1"
-    assert grant_info(bytes(32)) == len(label).to_bytes(2, "big") + label + bytes(32)
     label = b"sealward/sealed-model/v0/content-key-wrap"
     assert wrap_info(bytes(32)) == len(label).to_bytes(2, "big") + label + bytes(32)
     with pytest.raises(ValueError, match="32 bytes"):
-        grant_info(b"")
-
-
-def test_the_grant_context_is_the_one_that_signed_terms_use():
-    terms = pytest.importorskip("sealward.protos.terms")
-    assert terms.content_key_info(content(32)) == grant_info(content(32))
+        wrap_info(b"")

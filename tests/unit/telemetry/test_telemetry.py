@@ -57,6 +57,11 @@ def test_secret_fields_are_redacted_at_any_depth(stream: io.StringIO, name: str)
     assert stream.getvalue().count(telemetry.REDACTED) == 2
 
 
+def test_everything_that_we_call_a_secret_is_a_secret_field() -> None:
+    """Join tokens and client tokens are shown as `credential`; HTTP calls them bearer."""
+    assert {"credential", "bearer", "token", "authorization"} <= telemetry.SECRET_FIELDS
+
+
 def test_bytes_are_never_shown(stream: io.StringIO) -> None:
     telemetry.configure(as_json=True, stream=stream)
     telemetry.get_logger("here").info("x", a=b"secret", b=[bytearray(b"secret")])

@@ -20,6 +20,8 @@ _BUSY_MS: Final = 5000  # how long another process (a migration, a backup) may h
 _READERS: Final = 8  # connections; a reader that finds none waits at most _READER_WAIT_S
 _READER_WAIT_S: Final = 10
 _OTHERS: Final = 0o077  # any right of group or world
+_CACHE_KIB: Final = 32 * 1024  # of a connection; 2 MiB, the default, makes every commit read again
+_WAL_PAGES: Final = 4096  # 16 MiB of log before it is copied back; hot pages are then copied less
 _STATEMENTS: Final = 512  # prepared statements kept by a connection; we have about 150
 
 
@@ -50,12 +52,15 @@ def read_engine(url: str) -> Engine:
 
     Raises:
         Refused(wrong_database): `url` is not sqlite:///FILE.
+        Refused(wrong_database): `url` is not sqlite:///FILE, or others can use the file.
         Refused(schema_mismatch): there is no such file; SQLite would make one that all can read.
     """
-    if not os.path.exists(_file_of(url)):  # noqa: PTH110 - a path as SQLAlchemy gives it
+    path = _file_of(url)
+    if not os.path.exists(path):  # noqa: PTH110 - a path as SQLAlchemy gives it
         raise Refused(
             Code.schema_mismatch, "there is no database file yet", "run `sealward migrate`"
         )
+    _require_private(path)
     return _engine(url, begin="BEGIN", query_only=True, pool_size=_READERS)
 
 
@@ -140,6 +145,8 @@ def _engine(url: str, *, begin: str, query_only: bool, pool_size: int) -> Engine
                 "put it on a local file system",
             )
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten (F27)
         connection.execute(f"PRAGMA query_only={'ON' if query_only else 'OFF'}")

@@ -73,11 +73,6 @@ class WorkloadRepository:
         """Return one key version; NotFound."""
         return _KEYS.get(self._scope, workload, version)
 
-    def key_by_id(self, workload: str, key_id: str) -> WorkloadKey:
-        """Return the key version with this key id; NotFound."""
-        query = _KEYS.select(self._scope, _K.workload == workload, _K.key_id == key_id)
-        return self._only(_KEYS.all(self._scope, query), workload)
-
     def latest_key(self, workload: str) -> WorkloadKey:
         """Return the newest key version; NotFound."""
         return self._only(_KEYS.fetch(self._scope, _NEWEST_KEY, k_workload=workload), workload)

@@ -2,7 +2,7 @@
 
 Numbered procedure of `authenticate`:
 
-    (1) the message parses as a TPMS_ATTEST and attests a quote (attest.py: magic, nothing trailing);
+    (1) the message parses as a TPMS_ATTEST and attests a quote (attest.py: the magic);
     (2) the public area is that of an attestation key (keys.py);
     (3) the signature is of the scheme and hash that this key is fixed to;
     (4) the signature over the whole message verifies;

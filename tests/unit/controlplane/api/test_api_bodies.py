@@ -36,7 +36,14 @@ ACCEPTED = (
 NO_REASON_NEEDED = {Right.node_admit, Right.node_restrict}
 # Texts that only name something: whatever they say, there is nothing of that name.
 WITHDRAWALS = "/v1/reference-sets/{name}/withdrawals"
-NAMING = {(WITHDRAWALS, "kind"), (WITHDRAWALS, "key"), ("/v1/client-tokens", "workload")}
+REINSTATEMENTS = "/v1/reference-sets/{name}/reinstatements"
+NAMING = {
+    (WITHDRAWALS, "kind"),
+    (WITHDRAWALS, "key"),
+    (REINSTATEMENTS, "kind"),
+    (REINSTATEMENTS, "key"),
+    ("/v1/client-tokens", "workload"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fakes.state import NOW, ManualClock, an_entry, open_database
+from fakes.state import NOW, ManualClock, an_entry, database_url, open_database
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,6 +90,36 @@ def test_an_entry_commits_to_its_body_without_showing_it() -> None:
         AuditKind.node_enrolled, {"b": 1, "a": "x"}, now=NOW, random_bytes=secrets.token_bytes
     )
     assert other.leaf_hash != made.leaf_hash, "equal bodies are not recognisable as equal"
+
+
+def test_an_export_opens_the_entries_of_its_own_tenant_only(log: Log, tmp_path: Path) -> None:
+    """The log is one; what another tenant's entries say is that tenant's to show (F27)."""
+    log.append(2)
+    other = SqliteDatabase(database_url(tmp_path), tenant="acme")
+    try:
+        theirs = entry(
+            AuditKind.node_enrolled,
+            {"of": "acme"},
+            now=NOW,
+            random_bytes=secrets.token_bytes,
+            tenant="acme",
+        )
+        other.write(lambda tx: tx.audit.append(theirs))
+        log.sequencer.turn()
+        ours = log.lines()
+        acmes = list(export_log(other, log.sequencer.key.name))
+    finally:
+        other.close()
+
+    def opened(lines: list[bytes]) -> list[bool]:
+        return [line.body is not None for line in map(read_line, lines) if hasattr(line, "body")]
+
+    assert opened(ours) == [True, True, False]
+    assert opened(acmes) == [False, False, True]
+    assert theirs.salt.hex().encode() not in b"".join(ours)
+    for lines in (ours, acmes):
+        report = verify_export(iter(lines), log.sequencer.key)
+        assert (report.ok, report.entries) == (True, 3)
 
 
 def test_entries_are_placed_in_order_of_arrival_and_signed(log: Log) -> None:
@@ -379,7 +409,8 @@ def test_the_command_says_verified_or_where_it_is_not(
     code, output = run(*arguments)
     assert (code, "REFUSED at line 5: root_mismatch" in output) == (1, True)
     code, output = run(*arguments, "--json")
-    assert (code, '"finding":"root_mismatch"' in output) == (1, True)
+    problem = json.loads(output)["problem"]  # noqa: TID251 - our own output
+    assert (code, problem["finding"]) == (1, "root_mismatch")
 
 
 def test_the_command_refuses_a_key_or_checkpoint_that_is_none(

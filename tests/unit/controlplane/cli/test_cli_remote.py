@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 from collections.abc import Iterator
@@ -11,14 +12,17 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from fakes.admin_models import sealed_model
-from fakes.admin_plane import NODE_ID, AdminPlane
+from fakes.admin_models import CREATOR, sealed_model
+from fakes.admin_plane import NODE_ID, START, AdminPlane
 from fakes.admin_requests import MEASUREMENT, PLATFORM, POLICY, REFERENCE_SET
 from fakes.admin_server import Server, tls_server
+from fakes.sealed_models import seeded
 
 from sealward.controlplane.cli.main import main
+from sealward.controlplane.domain.audit import StoredCheckpoint
 from sealward.controlplane.domain.nodes import NodeState
 from sealward.controlplane.domain.records import JsonText
+from sealward.sealing.signing import CreatorPrivateKey
 from sealward.sealing.workload_key import WorkloadKey
 
 HOSTILE = "\x1b]0;owned\x07\u202e"
@@ -116,6 +120,10 @@ def test_the_life_of_a_reference_set(cli: Cli) -> None:
     withdraw = ("reference", "withdraw", "measurement", MEASUREMENT, "--set", "agents")
     cli.refused(*withdraw, code=2)
     assert "withdrawn" in cli.ok(*withdraw, "--reason", "leaked")
+    reinstate = ("reference", "reinstate", *withdraw[2:])
+    cli.refused(*reinstate, code=2)
+    assert "active" in cli.ok(*reinstate, "--reason", "false alarm")
+    assert "withdrawn" in cli.ok(*withdraw, "--reason", "leaked after all")
     cli.ok("reference", "expire", "agents", "--not-after", "2027-01-31T00:00:00Z")
     assert "2027-01-31" in cli.ok("reference", "list")
     assert "revoked" in cli.ok("reference", "revoke", "agents", "--reason", "old")
@@ -172,8 +180,43 @@ def test_workloads_and_their_public_key_files(cli: Cli) -> None:
     assert jwt.count(".") == 2
 
 
+def creator_file(folder: Path, creator: CreatorPrivateKey = CREATOR) -> Path:
+    path = folder / f"{creator.public.key_id.hex()[:8]}.pub"
+    path.write_bytes(creator.public.encode_file() + b"\n")
+    return path
+
+
+def test_creators_are_pinned_listed_and_removed(cli: Cli) -> None:
+    other = CreatorPrivateKey.generate(seeded("another"))
+    first, second = creator_file(cli.folder), creator_file(cli.folder, other)
+    cli.ok("workload", "create", "scoring", "--creator", str(first))
+    added = cli.json("workload", "creator", "add", "scoring", str(second))
+    assert added["public_key"] == base64.b64encode(other.public.encoded).decode()
+    ids = {each.public.key_id.hex() for each in (CREATOR, other)}
+    listed = cli.json("workload", "creator", "list", "scoring")
+    assert {item["key_id"] for item in listed} == ids
+    assert "already_exists" in cli.refused("workload", "creator", "add", "scoring", str(second))
+    key = cli.folder / "scoring.pub.json"
+    cli.ok("workload", "key", "scoring", "-o", str(key))
+    sealed = cli.folder / "demo.sealed"
+    sealed.write_bytes(sealed_model(WorkloadKey.parse(key.read_bytes()), creator=other))
+    cli.ok("model", "register", str(sealed))
+    cli.ok("workload", "creator", "remove", "scoring", added["key_id"], "--reason", "key lost")
+    assert added["key_id"] not in cli.ok("workload", "creator", "list", "scoring")
+    (model,) = cli.json("model", "list", "scoring")
+    assert model["state"] == "withdrawn"
+    sealed.write_bytes(sealed_model(WorkloadKey.parse(key.read_bytes()), creator=other, version=2))
+    told = cli.refused("model", "register", str(sealed))
+    assert "model_refused" in told
+    assert "sealward workload creator add scoring" in told
+    for damaged in (b"", b"{}", first.read_bytes()[:-9]):
+        second.write_bytes(damaged)
+        cli.refused("workload", "creator", "add", "scoring", str(second))
+        cli.refused("workload", "create", "other", "--creator", str(second))
+
+
 def test_a_sealed_model_is_registered_by_its_header_alone(cli: Cli) -> None:
-    cli.ok("workload", "create", "scoring")
+    cli.ok("workload", "create", "scoring", "--creator", str(creator_file(cli.folder)))
     key = cli.folder / "scoring.pub.json"
     cli.ok("workload", "key", "scoring", "-o", str(key))
     sealed = cli.folder / "demo.sealed"
@@ -247,6 +290,31 @@ def test_status_leases_exposure_trust_and_the_log(cli: Cli) -> None:
     assert exported.read_bytes().startswith(b'{"origin"')
     assert not exported.with_name("log.jsonl.part").exists()
     assert "development.example/log+" in cli.ok("audit", "log-key")
+
+
+def test_what_a_server_sends_as_a_checkpoint_drives_no_terminal(cli: Cli) -> None:
+    note = f"log\n1\nroot\n\n\u2014 {HOSTILE}\n"
+    hostile = StoredCheckpoint(size=1, root=bytes(32), note=note, created=START)
+    cli.plane.database.write(lambda tx: tx.audit.add_checkpoint(hostile))
+    told = cli.ok("audit", "checkpoint")
+    assert told.count("\n") == note.count("\n")
+    assert all(line.isprintable() for line in told.split("\n"))
+    output = cli.folder / "checkpoint"
+    cli.ok("audit", "checkpoint", "-o", str(output))
+    assert output.read_text() == note
+
+
+def test_a_file_name_drives_no_terminal(cli: Cli) -> None:
+    for hostile in (cli.folder / "folder\x1b]0;owned\x07", cli.folder / "file\x1b]0;owned\x07"):
+        if hostile.name.startswith("folder"):
+            hostile.mkdir()
+        else:
+            hostile.write_bytes(b"no evidence")
+        for command in (("verify",), ("model", "register"), ("audit", "verify", "--log-key")):
+            result = cli(*command, str(hostile))
+            assert result.exit_code != 0
+            assert "owned" in result.stderr or "Missing" in result.stderr
+            assert all(line.isprintable() for line in result.stderr.split("\n"))
 
 
 def test_another_principal_gets_its_own_file(cli: Cli) -> None:

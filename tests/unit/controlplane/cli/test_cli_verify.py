@@ -44,7 +44,10 @@ def test_evidence_under_an_imported_development_root_verifies_and_says_so(
 ) -> None:
     result = run(*AT, "--development-root", files["root"], *evidence(files))
     assert result.exit_code == 0
-    assert "verified at 2026-11-23T12:00:00Z" in result.output
+    first = result.output.splitlines()[0]
+    assert first == (
+        "verified at 2026-11-23T12:00:00Z: the report is genuine under a DEVELOPMENT root"
+    )
     assert "but development_root: development is true, not false" in result.output
     assert "but debug_enabled" in result.output
     assert "claims.product" in result.output
@@ -78,6 +81,16 @@ def test_the_demanded_report_data_decides(files: dict[str, str], option: str) ->
     other = run(option, b"another".hex(), *base)
     assert other.exit_code == 1
     assert "binding_mismatch" in other.stderr
+
+
+def test_no_file_name_drives_the_terminal(files: dict[str, str], tmp_path: Path) -> None:
+    hostile = tmp_path / "\x1b]0;owned\x07"
+    for content in (b"", b"no evidence", b"\x00" * 2000, Path(files["report"]).read_bytes()[:-1]):
+        hostile.write_bytes(content)
+        for extra in ((), ("--json",)):
+            result = run(*AT, *extra, str(hostile))
+            assert result.exit_code == 1
+            assert all(line.isprintable() for line in result.output.split("\n"))
 
 
 @pytest.mark.parametrize("missing", ["report", "vek", "intermediate"])

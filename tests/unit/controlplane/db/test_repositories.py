@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from fakes.state import (
     NOW,
+    a_creator,
     a_decision,
     a_join_token,
     a_lease,
@@ -92,6 +93,11 @@ ADD: dict[str, tuple[Callable[[Transaction], None], Callable[[Transaction], obje
         lambda tx: tx.workloads.key("classify", 1),
         a_workload_key(),
     ),
+    "creator": (
+        lambda tx: tx.workloads.add_creator(a_creator()),
+        lambda tx: tx.workloads.find_creator("classify", a_creator().key_id),
+        a_creator(),
+    ),
     "model": (
         lambda tx: tx.models.add(a_model()),
         lambda tx: tx.models.get("classify", "magika", 1),
@@ -148,8 +154,8 @@ def test_a_record_comes_back_equal_and_its_key_is_taken(peopled: SqliteDatabase,
         (lambda tx: tx.policies.get_activation("x"), Code.not_found),
         (lambda tx: tx.workloads.get("x"), Code.workload_unknown),
         (lambda tx: tx.workloads.key("x", 1), Code.not_found),
-        (lambda tx: tx.workloads.key_by_id("x", "y"), Code.not_found),
         (lambda tx: tx.workloads.latest_key("x"), Code.not_found),
+        (lambda tx: tx.workloads.remove_creator("x", "y"), Code.not_found),
         (lambda tx: tx.models.get("x", "y", 1), Code.model_unknown),
         (lambda tx: tx.principals.get("x"), Code.not_found),
         (lambda tx: tx.tokens.revoke("x", NOW), Code.not_found),
@@ -246,6 +252,17 @@ def test_a_foreign_cursor_is_refused(database: SqliteDatabase, after: str) -> No
             lambda n=limit: database.read(lambda tx: tx.nodes.page(limit=n, after=after)), Refused
         )
         assert code is Code.invalid_request
+
+
+@pytest.mark.parametrize("number", [1 << 63, -(1 << 63) - 1, 10**30])
+def test_a_cursor_beyond_the_numbers_of_a_column_is_refused(
+    database: SqliteDatabase, number: int
+) -> None:
+    after = f'["magika",{number}]'
+    code = code_of(
+        lambda: database.read(lambda tx: tx.models.page("classify", limit=1, after=after)), Refused
+    )
+    assert code is Code.invalid_request
 
 
 @pytest.mark.parametrize("limit", [0, -1, MAX_PAGE + 1])
@@ -361,8 +378,6 @@ def test_the_newest_workload_key_is_the_one_of_the_highest_version(
     for version in (1, 10, 2):
         peopled.write(lambda tx, v=version: tx.workloads.add_key(a_workload_key(version=v)))
     assert peopled.read(lambda tx: tx.workloads.latest_key("classify")).version == 10
-    key = a_workload_key(version=2)
-    assert peopled.read(lambda tx: tx.workloads.key_by_id("classify", key.key_id)) == key
 
 
 def test_workloads_and_models_are_saved_whole(peopled: SqliteDatabase) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import sqlite
 from sealward.controlplane.adapters.db import references
 from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
 from sealward.controlplane.domain.activations import ActivationMode, ActivationState
-from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
+from sealward.controlplane.domain.errors import Code, Conflict, NotFound
 from sealward.controlplane.domain.reference_values import ReferenceSetState, ReferenceValueState
 
 
@@ -71,8 +71,8 @@ def test_withdrawing_and_what_depends_on_it_are_answered_from_indexes(
     dialect = sqlite.dialect(paramstyle="qmark")
     (file,) = tmp_path.glob("**/*.db")
     with closing(sqlite3.connect(file)) as connection:
-        for prepared in (references._MATCHING, references._WITHDRAWN_IN_SET, references._MARK):
-            text = prepared._for(dialect).text
+        for name in ("_MATCHING", "_WITHDRAWN_IN_SET", "_MARK"):
+            text = getattr(references, name)._for(dialect).text  # noqa: SLF001 - the text as it runs
             values = [None] * text.count("?")
             plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
             steps = [str(step[3]) for step in plan]

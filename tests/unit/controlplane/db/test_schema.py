@@ -19,7 +19,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sealward.controlplane.adapters.db import engine, schema
 from sealward.controlplane.adapters.db.tables import metadata
 from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
-from sealward.controlplane.domain.errors import Code, DomainError
+from sealward.controlplane.domain.errors import Code, DomainError, Refused
 
 
 def refusal(call: Callable[..., object], *args: object) -> Code:
@@ -96,7 +96,7 @@ def test_opening_makes_no_file(tmp_path: Path) -> None:
 
 
 def test_an_unmigrated_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "state.db").touch()
+    (tmp_path / "state.db").touch(0o600)
     assert refusal(SqliteDatabase, database_url(tmp_path)) is Code.schema_mismatch
 
 
@@ -122,9 +122,26 @@ def test_a_missing_folder_is_named(tmp_path: Path):
 
 
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path):
+    (tmp_path / "state.db").touch(0o600)
     (tmp_path / "state.db").write_bytes(b"not a database" * 100)
     assert refusal(schema.migrate, database_url(tmp_path)) is Code.database_unavailable
     assert (tmp_path / "state.db").read_bytes() == b"not a database" * 100
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o640, 0o602])
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_a_database_that_others_can_use_is_refused(tmp_path: Path, mode: int, suffix: str):
+    open_database(tmp_path).close()
+    file = tmp_path / f"state.db{suffix}"
+    file.touch()
+    file.chmod(mode)
+    for opening in (schema.migrate, SqliteDatabase):
+        with pytest.raises(Refused) as caught:
+            opening(database_url(tmp_path))
+        assert caught.value.code is Code.wrong_database
+        assert f"chmod 600 {file}" in caught.value.hint
+    file.chmod(0o600)
+    SqliteDatabase(database_url(tmp_path)).close()
 
 
 def test_codes_are_their_own_names():

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import tarfile
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sealward.controlplane.domain.policies import Layer, PolicyKind
-from sealward.controlplane.domain.policies_archive import archive_of, bundle_from_archive
 from sealward.controlplane.domain.policies_bundle import (
     MAX_FILE_BYTES,
     InvalidBundle,
@@ -28,19 +21,6 @@ FILES = {
 }
 
 
-def tar(members: list[tuple[tarfile.TarInfo, bytes]], style: int = tarfile.USTAR_FORMAT) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=style) as archive:
-        for info, content in members:
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return gzip.compress(buffer.getvalue())
-
-
-def plain(files: dict[str, bytes], prefix: str = "") -> bytes:
-    return tar([(tarfile.TarInfo(prefix + path), content) for path, content in files.items()])
-
-
 def test_a_bundle_is_its_files_and_has_one_digest_however_it_is_written():
     bundle = bundle_from_files(FILES)
     again = bundle_from_files(files_of(bundle))
@@ -54,22 +34,6 @@ def test_a_bundle_is_its_files_and_has_one_digest_however_it_is_written():
 def test_every_file_is_part_of_the_digest(path: str):
     without = {name: content for name, content in FILES.items() if name != path}
     assert bundle_from_files(without).digest != bundle_from_files(FILES).digest
-
-
-@pytest.mark.parametrize("prefix", ["", "/", "./"])
-def test_archives_of_other_tools_read_as_the_same_bundle(prefix: str):
-    """`opa build` spells every path from `/`, tar -C from `./`."""
-    assert bundle_from_archive(plain(FILES, prefix)) == bundle_from_files(FILES)
-    gnu = tar([(tarfile.TarInfo(p), c) for p, c in FILES.items()], tarfile.GNU_FORMAT)
-    assert bundle_from_archive(gnu) == bundle_from_files(FILES)
-
-
-def test_an_archive_is_reproducible_and_reads_back():
-    bundle = bundle_from_files(FILES)
-    assert archive_of(bundle) == archive_of(bundle)
-    assert bundle_from_archive(archive_of(bundle)) == bundle
-    with tarfile.open(fileobj=io.BytesIO(archive_of(bundle))) as archive:
-        assert archive.getnames() == sorted(files_of(bundle))
 
 
 @pytest.mark.parametrize(
@@ -110,61 +74,6 @@ def test_content_that_is_no_bundle_is_refused_with_the_file_and_the_rule(
 def test_a_bundle_needs_a_manifest():
     with pytest.raises(InvalidBundle, match="manifest"):
         bundle_from_files({"policy.rego": b""})
-
-
-def _special(kind: bytes) -> tarfile.TarInfo:
-    info = tarfile.TarInfo("policy.rego")
-    info.type = kind
-    info.linkname = "/etc/passwd"
-    return info
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.GNUTYPE_SPARSE],
-)
-def test_members_that_are_no_files_are_refused(kind: bytes):
-    with pytest.raises(InvalidBundle):
-        bundle_from_archive(tar([(_special(kind), b"")]))
-
-
-def test_a_path_that_is_there_twice_is_refused():
-    twice = [(tarfile.TarInfo("policy.rego"), b""), (tarfile.TarInfo("/policy.rego"), b"")]
-    with pytest.raises(InvalidBundle, match="twice"):
-        bundle_from_archive(tar(twice))
-
-
-def test_an_archive_that_grows_is_refused_before_it_does():
-    bomb = gzip.compress(bytes(200_000_000), compresslevel=1)
-    assert len(bomb) < 1_000_000
-    with pytest.raises(InvalidBundle, match="unpacks"):
-        bundle_from_archive(bomb)
-
-
-@pytest.mark.parametrize("end", [b"\0", b"more"])
-def test_bytes_after_the_end_are_refused(end: bytes):
-    with pytest.raises(InvalidBundle):
-        bundle_from_archive(archive_of(bundle_from_files(FILES)) + end)
-
-
-@given(st.binary(max_size=2000))
-def test_any_bytes_are_a_bundle_or_an_invalid_bundle(data: bytes):
-    for archive in (data, gzip.compress(data, mtime=0)):
-        with pytest.raises(InvalidBundle):
-            bundle_from_archive(archive)
-
-
-@given(st.data())
-def test_a_damaged_tar_is_refused_or_is_still_a_bundle(data: st.DataObject):
-    """A flipped byte in content may be another valid bundle; it never raises anything else."""
-    raw = bytearray(gzip.decompress(archive_of(bundle_from_files(FILES))))
-    for _ in range(data.draw(st.integers(1, 3))):
-        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
-    try:
-        bundle = bundle_from_archive(gzip.compress(bytes(raw), compresslevel=1, mtime=0))
-    except InvalidBundle:
-        return
-    assert bundle_from_archive(archive_of(bundle)) == bundle
 
 
 @pytest.mark.parametrize("layer", Layer)

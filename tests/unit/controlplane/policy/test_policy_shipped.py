@@ -17,8 +17,11 @@ from sealward.controlplane.adapters.policy_engine.shipped import (
     shipped_policy,
 )
 from sealward.controlplane.domain.policies import Layer, PolicyKind
-from sealward.controlplane.domain.policies_archive import archive_of, bundle_from_archive
-from sealward.controlplane.domain.policies_bundle import PolicySample
+from sealward.controlplane.domain.policies_bundle import (
+    PolicySample,
+    bundle_from_files,
+    files_of,
+)
 from sealward.controlplane.domain.policies_decoding import decode
 from sealward.verifier.wire import json
 
@@ -48,8 +51,8 @@ def test_every_sample_gets_its_answer(
 
 
 @pytest.mark.parametrize("kind", PolicyKind)
-def test_a_shipped_bundle_is_a_valid_archive_of_the_organisation_layer(kind: PolicyKind):
-    bundle = bundle_from_archive(archive_of(shipped(kind)))
+def test_a_shipped_bundle_is_one_of_the_organisation_layer(kind: PolicyKind):
+    bundle = bundle_from_files(files_of(shipped(kind)))
     bundle.refuse_outside(kind, Layer.ORGANISATION)
     assert bundle == shipped(kind)
     assert bundle.samples

@@ -154,7 +154,9 @@ def test_a_creator_removed_while_his_model_is_checked_comes_too_late(plane: Admi
     def remove() -> None:
         plane.services.creators.remove(alice, "scoring", KEY_ID, reason="key lost")
 
-    on = replace(plane.services.models.on, database=HookedDatabase(plane.database, before_write=remove))
+    on = replace(
+        plane.services.models.on, database=HookedDatabase(plane.database, before_write=remove)
+    )
     with pytest.raises(Refused) as caught:
         Models(on).register(alice, "scoring", data)
     assert caught.value.code is Code.model_refused
@@ -202,9 +204,9 @@ def test_keys_and_models_are_those_of_the_tenant_that_the_database_works_for(
         assert key.tenant == "acme"
         made = Models(on).register(alice, "scoring", registration(key))
         assert made.name == "demo"
+        other = registration(replace(key, tenant="default"), version=2)
         with pytest.raises(Refused) as caught:
-            other = replace(key, tenant="default")
-            Models(on).register(alice, "scoring", registration(other, version=2))
+            Models(on).register(alice, "scoring", other)
         assert caught.value.code is Code.model_refused
     finally:
         database.close()

@@ -162,3 +162,19 @@ def test_a_scope_is_one_of_its_layer(
     else:
         made = plane.services.policies.activate(alice, digest, scope=scope, replaces=None)
         assert made.scope == stored
+
+
+def test_a_kind_is_missing_until_the_organisation_enforces_a_policy_of_it(
+    plane: AdminPlane,
+) -> None:
+    alice = plane.administrator().principal
+    services = plane.services
+    files = {
+        ".manifest": '{"roots":["sealward/workload/release"]}',
+        "policy.rego": "package sealward.workload.release\n",
+    }
+    narrow = upload(plane, alice, layer=Layer.WORKLOAD, files=files)
+    services.policies.activate(alice, narrow.digest, scope="workload/scoring", replaces=None)
+    assert PolicyKind.RELEASE in services.status.report(alice).missing_policies
+    services.policies.activate(alice, upload(plane, alice).digest, replaces=None)
+    assert PolicyKind.RELEASE not in services.status.report(alice).missing_policies

@@ -17,8 +17,8 @@ from fakes.control_plane import (
     settings,
 )
 from fakes.instances import Instance, admitted
-from fakes.state import ManualClock
 from fakes.policies import ALLOW_ALL
+from fakes.state import ManualClock
 
 from sealward.controlplane import bootstrap
 from sealward.controlplane.adapters.system_clock import SystemClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes.control_plane import UNLISTED, World, chip
+from fakes.control_plane import World, chip
 from fakes.instances import Instance, leased
 from fakes.policy_schemas import read, violations
 
@@ -40,9 +40,9 @@ def everything(here: World) -> None:
     leased(here)
     here.settle()
     Instance(here.plane.trust, measurement=b"\x77" * 48).enroll(here)
-    Instance(here.plane.trust, platform=chip(UNLISTED)).enroll(here)
+    Instance(here.plane.trust, platform=chip("unlisted")).enroll(here)
     token = here.plane.admin.join_tokens.create(here.admin)
-    Instance(here.plane.trust, platform=chip(UNLISTED)).enroll(here, join_token=token.text)
+    Instance(here.plane.trust, platform=chip("unlisted")).enroll(here, join_token=token.text)
     here.withdraw()
     here.settle()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sealward.controlplane.services.facts import read_reference_view, rfc3339
 from sealward.controlplane.services.reference_documents import COMPONENTS
 from sealward.controlplane.services.reference_overlap import Described, floor, measurement
+from sealward.verifier.wire import json as wire_json
 
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
 COMPONENT_LISTS = st.lists(st.sampled_from(COMPONENTS), min_size=1, unique=True)
@@ -107,4 +108,6 @@ def test_the_name_of_a_set_lends_it_no_weight(plane: AdminPlane, names: tuple[st
     }
     assert entry["not_after"] == rfc3339(LATER)
     assert entry["set"] == ", ".join(sorted(names))
-    assert json.loads(view.document)["measurement"] == {MEASUREMENT: dict(entry)}
+    decoded = wire_json.decode(view.document, what="reference", max_bytes=1 << 16)
+    assert isinstance(decoded, dict)
+    assert decoded["measurement"] == {MEASUREMENT: dict(entry)}

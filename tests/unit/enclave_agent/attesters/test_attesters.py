@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fakes import configfs_tsm as fake
-from fakes import snp_fixtures
+from fakes import snp_fixtures, snp_vectors
 from fakes.configfs_tsm import FakeConfigfsTsm
 from fakes.nsm_device import FakeNsm
 from fakes.sev_guest_device import FakeSevGuest
@@ -31,6 +31,7 @@ from sealward.enclave_agent.attesters.port import Attester, AttesterUnavailable,
 from sealward.enclave_agent.attesters.sev_guest import SevGuest
 from sealward.enclave_agent.attesters.snp import SnpAttester
 from sealward.enclave_agent.attesters.tdx import MAX_EVENT_LOG, TdxAttester
+from sealward.verifier.formats.snp import report as snp_report
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.development import import_root
 from sealward.verifier.rats import binding as bindings
@@ -115,6 +116,22 @@ def test_snp_evidence_verifies_and_carries_the_binding(
     with pytest.raises(RefusedEvidence) as caught:
         bindings.require_bound(replace(BINDING, nonce=bytes(32)).encode(), authenticated.bound)
     assert caught.value.code is Code.BINDING_MISMATCH
+
+
+def test_real_reports_with_their_tables_verify_as_collected(vectors_dir: Path) -> None:
+    """Bytes of real firmware and hosts, played back by the kernel interface."""
+    played = 0
+    for vector in snp_vectors.load(vectors_dir):
+        if vector.auxblob is None or not vector.verifies:
+            continue
+        report_data = snp_report.parse(vector.report).report_data
+        tree = FakeConfigfsTsm(fake.sev_guest(lambda _, v=vector: (v.report, v.auxblob or b"")))
+        evidence = snp_attester(tree, None).collect(report_data)
+        authenticated = LibraryVerifier(TrustAnchors()).verify(evidence.cmw, vector.verify_at)
+        assert authenticated.bound == report_data
+        assert not authenticated.claims.development
+        played += 1
+    assert played
 
 
 def test_a_host_without_certificates_leaves_them_to_the_verifier() -> None:
@@ -223,6 +240,25 @@ def test_every_attester_of_this_distribution_is_an_entry_point() -> None:
         "auto": auto.from_settings,
     }
     assert set(points) <= set(registry.installed())
+
+
+@pytest.mark.parametrize("name", ["snp", "tdx", "nitro"])
+def test_this_machine_is_probed_in_one_sentence(name: str) -> None:
+    attester = registry.load(name, {})
+    found = attester.probe()
+    assert attester.kind == name
+    assert found.why.endswith(".")
+    assert len(found.why.splitlines()) == 1
+
+
+def test_auto_on_this_machine_is_one_of_its_order_or_refused() -> None:
+    try:
+        chosen = registry.load("auto", {}).kind
+    except AttesterUnavailable:
+        usable = [name for name in auto.ORDER if registry.load(name, {}).probe().available]
+        assert usable == []
+    else:
+        assert chosen in auto.ORDER
 
 
 @pytest.mark.parametrize("name", ["snp", "tdx", "nitro", "auto"])

@@ -105,8 +105,15 @@ def test_a_commit_that_the_kernel_dropped_is_noticed() -> None:
         tree.entries[entry].written = fake.GENERATIONS - 1
 
     tree.step = wrap
-    assert "keep writing" in refusal(tree)
+    assert "Another process wrote" in refusal(tree)
     assert tree.made == 0
+
+
+def test_a_driver_that_answers_with_another_report_is_not_believed() -> None:
+    def cached(request: fake.Request) -> tuple[bytes, bytes]:
+        return fake.plain_report(fake.Request(THEIRS, request.level))
+
+    assert "Another process wrote" in refusal(FakeConfigfsTsm(fake.sev_guest(cached)))
 
 
 OBSTACLES: list[tuple[Callable[[], FakeConfigfsTsm], Provider, str]] = [

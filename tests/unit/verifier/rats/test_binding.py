@@ -13,7 +13,9 @@ from sealward.verifier.rats.binding import AgentStatement, Audience, Binding, Pu
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 
 digests = st.binary(min_size=32, max_size=32)
-texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=40)
+texts = st.text(
+    st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=40
+)
 statements = st.builds(
     AgentStatement,
     agent_version=texts,
@@ -33,7 +35,7 @@ some_bindings = st.builds(
     signing_public=digests,
     statement=statements,
     inference_config=st.none() | digests,
-    ratchet=st.none() | st.tuples(st.integers(0, 2**64 - 1), digests),
+    ratchet=st.none() | st.tuples(st.integers(0, 2**63 - 1), digests),
     sub_evidence=st.lists(digests, max_size=3).map(tuple),
     logs=st.lists(digests, max_size=3).map(tuple),
     further_keys=st.dictionaries(texts, digests, max_size=3).map(
