@@ -156,7 +156,7 @@ class EndorsementKey:
         )
 
     def activate(self, blob: bytes, encrypted_secret: bytes, ak_name: bytes) -> bytes:
-        """TPM2_ActivateCredential: the secret, or AssertionError where a TPM would answer an error."""
+        """TPM2_ActivateCredential: the secret, or AssertionError where a TPM answers an error."""
         key = private(self.kind, "ek")
         size = hashlib.new(self.name_alg).digest_size
         if isinstance(key, rsa.RSAPrivateKey):
@@ -251,7 +251,7 @@ def ek_certificate(
     key_usage: x509.KeyUsage | None = None,
     ca: bool = False,
 ) -> bytes:
-    """The certificate of an endorsement key under `root_certificate`, DER, with an empty subject."""
+    """The certificate of an endorsement key under the root, DER, with an empty subject."""
     key, issuer = private(ek.kind, "ek"), private("p256", "tpm-ca")
     assert isinstance(issuer, ec.EllipticCurvePrivateKey)
     is_rsa = isinstance(key, rsa.RSAPrivateKey)

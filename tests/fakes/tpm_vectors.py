@@ -151,4 +151,8 @@ def event_count(log: logs.Log) -> int:
 
 def sized_or_bare(data: bytes) -> Public:
     """A public area as tools write it: with or without its size in front."""
-    return publics.parse_sized(data) if data[2:4] in (b"\x00\x01", b"\x00\x23") else publics.parse(data)
+    return (
+        publics.parse_sized(data)
+        if data[2:4] in (b"\x00\x01", b"\x00\x23")
+        else publics.parse(data)
+    )

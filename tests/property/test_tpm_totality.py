@@ -23,9 +23,17 @@ from sealward.verifier.formats.event_log import log as logs
 from sealward.verifier.formats.event_log import replay as replays
 from sealward.verifier.formats.event_log.log import Digest, Event, Header, Log
 from sealward.verifier.formats.event_log.types import Bank
-from sealward.verifier.formats.tpm import attest, credential, endorsement, evidence, pcr, pcr_file
+from sealward.verifier.formats.tpm import (
+    attest,
+    credential,
+    endorsement,
+    evidence,
+    pcr,
+    pcr_file,
+    quote,
+    signature,
+)
 from sealward.verifier.formats.tpm import public as publics
-from sealward.verifier.formats.tpm import quote, signature
 from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.formats.tpm.pcr import PcrBank
@@ -80,7 +88,9 @@ def tools_file() -> bytes:
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "attest": (
         MESSAGE,
-        b"\xffTCG\x80\x17" + MESSAGE[6:101] + (b"\x00\x22" + software_tpm.name_of(TPM.ak_public)) * 2,
+        b"\xffTCG\x80\x17"
+        + MESSAGE[6:101]
+        + (b"\x00\x22" + software_tpm.name_of(TPM.ak_public)) * 2,
     ),
     "signature": (SIGNATURE, SoftwareTpm().sign(b"x")),
     "public": (TPM.ak_public, SoftwareTpm().ak_public, EK.public),
@@ -302,7 +312,9 @@ def test_no_action_events_never_extend_and_other_no_actions_are_ignored() -> Non
         small_log() + b"\xff" * 12 + b"\0",
         small_log().replace(struct.pack("<IHH", 1, 0xB, 32), struct.pack("<IHH", 1, 0xB, 31)),
         small_log().replace(struct.pack("<IHH", 1, 0xB, 32), struct.pack("<IHH", 9, 0xB, 32)),
-        small_log().replace(struct.pack("<II", 8, 0xD) + struct.pack("<I", 1), struct.pack("<III", 8, 0xD, 2)),
+        small_log().replace(
+            struct.pack("<II", 8, 0xD) + struct.pack("<I", 1), struct.pack("<III", 8, 0xD, 2)
+        ),
         small_log()[:-6] + struct.pack("<I", logs.MAX_EVENT_BYTES + 1) + b"x\0",
         bytes(logs.MAX_LOG_BYTES + 1),
     ],

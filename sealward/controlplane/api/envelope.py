@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.records import RandomBytes
-from sealward.controlplane.services.reference_documents import MAX_DOCUMENT_BYTES
+from sealward.controlplane.domain.reference_values import MAX_DOCUMENT_BYTES
 from sealward.sealing.header import MAX_REGISTRATION_BYTES
 
 CORRELATION_HEADER: Final = "X-Correlation-Id"

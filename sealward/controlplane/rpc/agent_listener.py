@@ -38,7 +38,9 @@ from sealward.protos import agent_pb2, agent_pb2_grpc
 from sealward.protos.terms import TermsKind
 from sealward.verifier.rats.binding import Purpose, thumbprint
 
-POLL_S: Final = 5.0  # the floor under lost bells; every writer of this process rings them
+# The floor under lost bells, which every writer of this process rings; also how late a change of a
+# stream's own renewal plan may be noticed: an agent asks by itself when its challenge is late.
+POLL_S: Final = 5.0
 RENEWAL_JITTER: Final = 0.1  # renewals of a fleet that started together spread over this share
 _PUSHED_AT_ONCE: Final = 64
 _MESSAGE_PAUSE_S: Final = 0.05  # between two messages of one stream: no node crowds out another
@@ -151,7 +153,6 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
         renew_after_ms = int(answer.renew_after_ms * spread)
         node_id = thumbprint(peer.tls_spki).hex()
         self._renewals[node_id] = received + timedelta(milliseconds=renew_after_ms)
-        self._bells.ring(node_id)
         response = agent_pb2.AttestResponse(
             posture=answer.posture.value,
             terms=answer.terms,

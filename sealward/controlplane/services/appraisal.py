@@ -18,7 +18,8 @@ from sealward.controlplane.domain.policy_composition import (
 )
 from sealward.controlplane.domain.policy_engine import LayerPolicy, PolicyEngine
 from sealward.controlplane.domain.records import Labels
-from sealward.controlplane.services.facts import AppraisalFacts, Document, rfc3339
+from sealward.controlplane.services.claims_document import ClaimsDocument
+from sealward.controlplane.services.facts import AppraisalFacts, rfc3339
 from sealward.verifier.rats.result import (
     Dimension,
     Posture,
@@ -108,7 +109,7 @@ class Appraiser:
     def appraise(
         self,
         facts: AppraisalFacts,
-        claims: Document,
+        claims: ClaimsDocument,
         subject: Subject,
         *,
         verdicts: tuple[Verdict, ...],
@@ -123,10 +124,9 @@ class Appraiser:
             verdicts: what the verifier itself holds against the evidence.
             now: instant of the decision.
         """
-        development = claims.get("development") is True
-        document = json.canonical(
+        development = claims.values.get("development") is True
+        document = claims.beside(
             {
-                "claims": claims,
                 "node": {
                     "instance": subject.node_id,
                     "labels": dict(subject.labels),
@@ -238,21 +238,21 @@ def _failure(codes: tuple[str, ...]) -> FailureClass | None:
     return FailureClass.integrity if _INTEGRITY & set(codes) else FailureClass.policy
 
 
-def _denied_platform(claims: Document) -> dict[str, json.Canonical]:
+def _denied_platform(claims: ClaimsDocument) -> dict[str, json.Canonical]:
     return {
         "code": Code.platform_denied.value,
         "claim": "claims.platform_id",
         "expected": "a platform that is not denied",
-        "actual": claims.get("platform_id"),
+        "actual": claims.values.get("platform_id"),
         "hint": "an administrator denied this platform; no policy can lift it",
         "layer": "controlplane",
         "rule": "controlplane",
     }
 
 
-def _clock(claims: Document, entry: Mapping[str, json.Canonical]) -> ClockClass:
+def _clock(claims: ClaimsDocument, entry: Mapping[str, json.Canonical]) -> ClockClass:
     # Secure TSC is set up in the measured launch state, so a reference value can vouch for it (F4).
-    proven = claims.get("clock") == ClockClass.protected.value
+    proven = claims.values.get("clock") == ClockClass.protected.value
     vouched = entry.get("clock") == ClockClass.protected.value
     return ClockClass.protected if proven or vouched else ClockClass.host
 

@@ -195,7 +195,7 @@ class AttestationService:
         now = self.clock.now()
         node_id = thumbprint(call.presented.tls_spki).hex()
         authentic = bound.authenticated.claims
-        claims = authentic.to_json()
+        claims = bound.claims
 
         def read(tx: Transaction) -> tuple[Node, AppraisalFacts, ReleaseFacts]:
             node = require_admitted(tx.nodes.get(node_id))

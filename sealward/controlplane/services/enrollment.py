@@ -176,7 +176,6 @@ class EnrollmentService:
         node_id = thumbprint(call.presented.tls_spki).hex()
         facts = self._read(call, bound, node_id, now)
         require_same_instance(facts.known, bound.authenticated.claims)
-        _require_same_instance(facts.known, bound)
         subject = (
             Subject.of(facts.known)
             if facts.known
@@ -184,7 +183,7 @@ class EnrollmentService:
         )
         appraised = self.appraiser.appraise(
             facts.appraisal,
-            bound.authenticated.claims.to_json(),
+            bound.claims,
             subject,
             verdicts=bound.authenticated.claims.verdicts,
             now=now,
@@ -254,7 +253,7 @@ class EnrollmentService:
         def read(tx: Transaction) -> _Facts:
             scopes = (fences.policy(PolicyKind.ENROLLMENT), fences.node(node_id))
             appraisal = read_appraisal_facts(
-                tx, self.book, claims.to_json(), more_scopes=scopes, now=now
+                tx, self.book, bound.claims, more_scopes=scopes, now=now
             )
             platform_id = claims.platform_id
             return _Facts(
@@ -315,9 +314,8 @@ class EnrollmentService:
         subject: Subject,
         now: datetime,
     ) -> EnrollmentAnswer:
-        document = json.canonical(
+        document = bound.claims.beside(
             {
-                "claims": bound.authenticated.claims.to_json(),
                 "posture": appraised.posture.value,
                 "trust_vector": tier_names(appraised.vector),
                 "reasons": [_plain(reason) for reason in appraised.reasons],
@@ -359,20 +357,6 @@ def require_proof(call: EnrollCall, challenge: Challenge) -> None:
             "the proof is not a signature by the bound key over this challenge and binding",
             "sign the challenge that came with this ticket",
         ) from error
-
-
-def _require_same_instance(known: Node | None, bound: BoundEvidence) -> None:
-    """Refuse a key that was born in another instance: it has left its TEE (F5).
-
-    Raises:
-        Refused: `instance_changed`.
-    """
-    if known is not None and known.instance_value != bound.authenticated.claims.instance_value:
-        raise Refused(
-            Code.instance_changed,
-            "this key was enrolled by another instance than the one that the evidence comes from",
-            "enrol with a key that was made in this instance",
-        )
 
 
 def _falls(known: Node | None, node: Node) -> bool:

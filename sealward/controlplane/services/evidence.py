@@ -18,6 +18,7 @@ from sealward.controlplane.domain.challenge import Challenge
 from sealward.controlplane.domain.errors import Code, DomainError, Refused
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.keys import KeyPurpose
+from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.ports import Database, Keystore
 from sealward.protos.trust import TrustConfiguration
 from sealward.sealing import hpke
@@ -89,6 +90,7 @@ class BoundEvidence:
         authenticated: what the verifier vouches for.
         evidence: the envelope as received.
         evidence_digest: lower hex SHA-256 of `evidence`.
+        claims: the authenticated claims in the form that policies see.
     """
 
     challenge: Challenge
@@ -96,6 +98,7 @@ class BoundEvidence:
     authenticated: Authenticated
     evidence: bytes
     evidence_digest: str
+    claims: ClaimsDocument
 
     @property
     def hpke_public(self) -> bytes:
@@ -119,8 +122,7 @@ class EvidenceGate:
 
         Raises:
             Refused: `challenge_invalid`, `challenge_expired` or what was mismatched. Nothing is
-            spent,
-                since nothing proves that the challenge was ours to spend, or it has expired anyway.
+                spent: the challenge was not ours to spend, or it has expired anyway.
         """
         challenge = challenges.open_ticket(presented.ticket, self._verify_mac)
         challenges.require(
@@ -155,6 +157,7 @@ class EvidenceGate:
             authenticated=authenticated,
             evidence=presented.evidence,
             evidence_digest=hashlib.sha256(presented.evidence).hexdigest(),
+            claims=ClaimsDocument.of(authenticated.claims),
         )
 
     def _require_consistent(

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
 
 from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.horizon import Limit
@@ -16,13 +15,11 @@ from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.policy_engine import LayerPolicy
 from sealward.controlplane.domain.reference_values import ReferenceValue
 from sealward.controlplane.services import reference_overlap
+from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Transaction
 from sealward.controlplane.services.reference_overlap import Described, Entry
 from sealward.verifier.wire import json
-
-Document: TypeAlias = Mapping[str, json.Canonical]
-"""Claims as policies see them: `Claims.to_json()`, fresh or recorded."""
 
 MEASUREMENT = "measurement"
 TCB_FLOOR = "tcb_floor"
@@ -71,7 +68,7 @@ class AppraisalFacts:
 def read_appraisal_facts(
     tx: Transaction,
     book: PolicyBook,
-    claims: Document,
+    claims: ClaimsDocument,
     *,
     more_scopes: Iterable[str],
     now: datetime,
@@ -100,16 +97,16 @@ def read_appraisal_facts(
     )
 
 
-def _platform_denied(tx: Transaction, claims: Document) -> bool:
-    platform_id = claims.get("platform_id")
+def _platform_denied(tx: Transaction, claims: ClaimsDocument) -> bool:
+    platform_id = claims.values.get("platform_id")
     platform = tx.platforms.find(platform_id) if isinstance(platform_id, str) else None
     return platform is not None and platform.state is PlatformState.denied
 
 
-def read_reference_view(tx: Transaction, claims: Document, now: datetime) -> ReferenceView:
+def read_reference_view(tx: Transaction, claims: ClaimsDocument, now: datetime) -> ReferenceView:
     """Return what the claims match among the reference values in force."""
-    wanted = [(TCB_FLOOR, f"{claims.get('tee')}/{claims.get('product')}")]
-    measurements = claims.get("measurements")
+    wanted = [(TCB_FLOOR, f"{claims.values.get('tee')}/{claims.values.get('product')}")]
+    measurements = claims.values.get("measurements")
     if isinstance(measurements, list | tuple):
         wanted += [
             (MEASUREMENT, str(item.get("digest")))

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from sealward.controlplane.domain.keys import KeyContext, KeyPurpose
-from sealward.controlplane.services import repositories
+from sealward.controlplane.services import repositories, workload_repositories
 
 T = TypeVar("T")
 
@@ -61,11 +61,11 @@ class Transaction(Protocol):
         """Platforms."""
 
     @property
-    def workloads(self) -> repositories.Workloads:
+    def workloads(self) -> workload_repositories.Workloads:
         """Workloads and their keys."""
 
     @property
-    def models(self) -> repositories.Models:
+    def models(self) -> workload_repositories.Models:
         """Sealed model versions."""
 
     @property

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import cast
 
 from sealward.controlplane.domain.nodes import NodeEvidence
-from sealward.controlplane.services.facts import Document
+from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.rats.result import Tier, Verdict, VerdictCode
-from sealward.verifier.wire import json
-
-_MAX_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +22,7 @@ class Recorded:
             damaged one: it vouches for nothing.
     """
 
-    claims: Document
+    claims: ClaimsDocument
     verdicts: tuple[Verdict, ...]
     readable: bool
 
@@ -33,15 +30,14 @@ class Recorded:
 def recorded(evidence: NodeEvidence) -> Recorded:
     """Return what is on record, whatever the row holds."""
     try:
-        value = json.decode(evidence.claims, what="recorded claims", max_bytes=_MAX_BYTES)
-        claims = cast("Document", value)
+        claims = ClaimsDocument.recorded(evidence.claims)
         return Recorded(claims, _verdicts(claims), readable=True)
     except (MalformedEvidence, AttributeError, KeyError, TypeError, ValueError):
-        return Recorded({}, (), readable=False)
+        return Recorded(ClaimsDocument.empty(), (), readable=False)
 
 
-def _verdicts(claims: Document) -> tuple[Verdict, ...]:
-    items = cast("list[dict[str, str | int]]", claims["verdicts"])
+def _verdicts(claims: ClaimsDocument) -> tuple[Verdict, ...]:
+    items = cast("list[dict[str, str | int]]", claims.values["verdicts"])
     return tuple(
         Verdict(
             code=VerdictCode(str(item["code"])),

@@ -27,7 +27,8 @@ from sealward.controlplane.services.appraisal import (
     require_answered,
     tier_names,
 )
-from sealward.controlplane.services.facts import Document, ReferenceView, rfc3339
+from sealward.controlplane.services.claims_document import ClaimsDocument
+from sealward.controlplane.services.facts import ReferenceView, rfc3339
 from sealward.controlplane.services.lease_ledger import Release
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Transaction
@@ -111,7 +112,7 @@ class Case:
 
     node: Node
     appraised: Appraised
-    claims: Document
+    claims: ClaimsDocument
     reference: ReferenceView
     limits: tuple[Limit, ...]
     challenge_issued: datetime
@@ -305,7 +306,7 @@ def _terms(obligations: Obligations) -> dict[str, Obligation]:
 def _document(wanted: WorkloadFacts, case: Case) -> bytes:
     workload = wanted.workload
     labels = dict(case.node.labels_attested) | dict(case.node.labels_assigned)
-    return json.canonical(
+    return case.claims.beside(
         {
             "node": {
                 "instance": case.node.node_id,
@@ -314,7 +315,6 @@ def _document(wanted: WorkloadFacts, case: Case) -> bytes:
                 "development": case.appraised.development,
                 "trust_vector": tier_names(case.appraised.vector),
             },
-            "claims": case.claims,
             "reference": list(case.reference.entries),
             "workload": {
                 "name": workload.name,

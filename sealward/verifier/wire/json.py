@@ -29,9 +29,7 @@ _MAX_INTEGER: Final = (1 << 64) - 1
 _MAX_INTEGER_DIGITS: Final = 20  # checked before int(), whose cost is quadratic
 
 # What it encodes is our own fresh copy, which cannot be circular.
-_ENCODER: Final = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), check_circular=False
-)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 
 # Possessive, so that an unterminated string is scanned once and not once per quote in it.
 _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?+|[\[\]{}]', re.DOTALL)

@@ -176,11 +176,7 @@ policy_activations = Table(
     belongs("digest", "policy_revisions.digest"),
     Index(
         "ux_policy_activations_active",
-        "tenant",
-        "kind",
-        "layer",
-        "scope",
-        "mode",
+        *("tenant", "kind", "layer", "scope", "mode"),
         **only_active("state"),
     ),
 )
@@ -490,10 +486,8 @@ audit_entries = Table(
     Index(None, "tenant", "entry_id"),
     Index(None, "log_index", unique=True),
     Index(
-        "ix_audit_entries_unsequenced",
-        "arrival",
-        sqlite_where=_NOT_PLACED,
-        postgresql_where=_NOT_PLACED,
+        *("ix_audit_entries_unsequenced", "arrival"),
+        **{f"{dialect}_where": _NOT_PLACED for dialect in ("sqlite", "postgresql")},
     ),
 )
 

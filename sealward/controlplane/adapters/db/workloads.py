@@ -40,7 +40,7 @@ _NEWEST_KEY: Final = Prepared(
 
 
 class WorkloadRepository:
-    """services.repositories.Workloads over SQL."""
+    """services.workload_repositories.Workloads over SQL."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -102,7 +102,7 @@ class WorkloadRepository:
 
 
 class ModelRepository:
-    """services.repositories.Models over SQL."""
+    """services.workload_repositories.Models over SQL."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope

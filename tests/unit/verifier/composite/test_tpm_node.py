@@ -50,7 +50,9 @@ def log_of(*events: bytes) -> bytes:
 
 
 SEPARATORS = tuple(event(register, 4, bytes(4)) for register in range(8))
-LINE = event(8, 0xD, b"kernel_cmdline: /vmlinuz ro\0", digest=hashlib.sha256(b"/vmlinuz ro").digest())
+LINE = event(
+    8, 0xD, b"kernel_cmdline: /vmlinuz ro\0", digest=hashlib.sha256(b"/vmlinuz ro").digest()
+)
 LOG = log_of(*SEPARATORS, LINE)
 _SEPARATED = hashlib.sha256(bytes(32) + hashlib.sha256(bytes(4)).digest()).digest()
 _LINE = hashlib.sha256(bytes(32) + hashlib.sha256(b"/vmlinuz ro").digest()).digest()

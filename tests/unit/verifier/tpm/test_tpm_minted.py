@@ -1,4 +1,4 @@
-"""Quotes, keys and certificates of a software TPM: what must be taken, and each rule broken once."""
+"""Quotes, keys and certificates of a software TPM: what is taken, and each rule broken once."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def test_every_kind_of_attestation_key_is_taken(kind: str, scheme: tuple[str, st
         assert caught.value.code is Code.BINDING_MISMATCH
 
 
-def test_a_nonce_that_only_begins_as_it_should_is_another(nonce: bytes = NONCE) -> None:
-    for carried in (nonce + b"\0", nonce[:-1], b""):
+def test_a_nonce_that_only_begins_as_it_should_is_another() -> None:
+    for carried in (NONCE + b"\0", NONCE[:-1], b""):
         verified = verify(SoftwareTpm(), carried)
         with pytest.raises(RefusedEvidence):
-            quote.require_nonce(verified, nonce)
+            quote.require_nonce(verified, NONCE)
     with pytest.raises(ValueError, match="32"):
-        quote.require_nonce(verify(SoftwareTpm()), nonce + b"\0")
+        quote.require_nonce(verify(SoftwareTpm()), NONCE + b"\0")
 
 
 def test_banks_are_hashed_in_the_order_of_the_quote_whatever_order_they_are_presented_in() -> None:
@@ -262,9 +262,7 @@ def test_without_an_anchor_or_with_two_candidates_nothing_is_endorsed() -> None:
     second = software_tpm.root_certificate()  # the same name and key, another signature
     assert second != root
     with pytest.raises(RefusedEvidence) as caught:
-        endorsement.endorse(
-            leaf, (second,), roots=(EndorsementRoot(root),), now=software_tpm.NOW
-        )
+        endorsement.endorse(leaf, (second,), roots=(EndorsementRoot(root),), now=software_tpm.NOW)
     assert caught.value.code is Code.EVIDENCE_AMBIGUOUS
 
 
