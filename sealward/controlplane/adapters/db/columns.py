@@ -97,5 +97,9 @@ def belongs(column: str, to: str) -> ForeignKeyConstraint:
 
 def only_active(column: str) -> dict[str, Any]:
     """Return the options of a unique index over rows whose `column` says active."""
-    condition = text(f"{column} = 'active'")
-    return {"unique": True, "sqlite_where": condition, "postgresql_where": condition}
+    return {"unique": True, **only_where(f"{column} = 'active'")}
+
+
+def only_where(condition: str) -> dict[str, Any]:
+    """Return the options of an index over the rows of which this SQL condition is true."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}

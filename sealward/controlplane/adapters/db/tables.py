@@ -22,7 +22,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    text,
 )
 
 from sealward.controlplane.adapters.db.columns import (
@@ -34,6 +33,7 @@ from sealward.controlplane.adapters.db.columns import (
     closed,
     column,
     only_active,
+    only_where,
     tenant,
 )
 from sealward.controlplane.domain.activations import ActivationMode, ActivationState
@@ -467,8 +467,6 @@ sweeps = Table(
     Index(None, "tenant", "state"),
 )
 
-_NOT_PLACED: Final = text("log_index IS NULL")
-
 audit_entries = Table(
     "audit_entries",
     metadata,
@@ -485,10 +483,7 @@ audit_entries = Table(
     Index(None, "entry_id", unique=True),
     Index(None, "tenant", "entry_id"),
     Index(None, "log_index", unique=True),
-    Index(
-        *("ix_audit_entries_unsequenced", "arrival"),
-        **{f"{dialect}_where": _NOT_PLACED for dialect in ("sqlite", "postgresql")},
-    ),
+    Index("ix_audit_entries_unsequenced", "arrival", **only_where("log_index IS NULL")),
 )
 
 audit_checkpoints = Table(
