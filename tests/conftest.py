@@ -19,7 +19,7 @@ def require_part(reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def vectors_dir() -> Path:
-    """The folder of real-hardware evidence, which lives beside the checkout and is never copied into it."""
+    """The folder of real-hardware evidence: beside the checkout, never copied into it."""
     folder = Path(os.environ.get("SEALWARD_VECTORS", _BESIDE_THE_CHECKOUT))
     if not (folder / "manifest.json").is_file():
         require_part(f"no evidence vectors at {folder}; set SEALWARD_VECTORS to their folder")

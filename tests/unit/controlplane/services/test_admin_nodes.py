@@ -39,7 +39,7 @@ def test_every_cell_is_a_move_or_a_refusal(
 
 def test_quarantine_fences_and_only_fresh_evidence_follows_a_release(plane: AdminPlane) -> None:
     alice = plane.administrator().principal
-    plane.add_node(failure_class=FailureClass.clone)
+    plane.add_node(failure_class=FailureClass.integrity)
     nodes = plane.services.nodes
     held = nodes.quarantine(alice, NODE_ID, reason="suspicious")
     assert (held.posture, held.quarantined) == (Posture.QUARANTINED, plane.clock.now())
@@ -51,6 +51,17 @@ def test_quarantine_fences_and_only_fresh_evidence_follows_a_release(plane: Admi
     assert (epoch(plane), plane.wake.calls) == (2, 2)
     with pytest.raises(Conflict):
         nodes.release(alice, NODE_ID, reason="again")
+
+
+def test_a_clone_is_retired_and_never_released(plane: AdminPlane) -> None:
+    alice = plane.administrator().principal
+    plane.add_node(failure_class=FailureClass.clone)
+    nodes = plane.services.nodes
+    nodes.quarantine(alice, NODE_ID, reason="two holders")
+    with pytest.raises(Refused):
+        nodes.release(alice, NODE_ID, reason="checked")
+    retired = nodes.move(alice, NODE_ID, NodeMove.retire, reason="fresh keys")
+    assert retired.state is NodeState.retired
 
 
 @pytest.mark.parametrize("reason", ["", "a" * 501, "line\nbreak", "\x1b[31m", "\u202e"])
