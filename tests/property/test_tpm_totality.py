@@ -340,3 +340,60 @@ def test_raw_pcr_values_have_exactly_the_size_of_the_selection() -> None:
     for wrong in (raw[1:], raw + b"\0", b""):
         with pytest.raises(MalformedEvidence):
             pcr.split_raw(wrong, selections)
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (0, 0),
+        (0, 17),
+        (4, 0xFE),
+        (6, 5),
+        (10, 0x80),
+        (11, 1),
+        (12, 1),
+        (132, 33),
+        (136, 9),
+        (136, 0),
+    ],
+)
+def test_a_pcr_file_with_one_byte_out_of_its_format_is_malformed(at: int, value: int) -> None:
+    data = bytearray(tools_file())
+    data[at] = value
+    with pytest.raises(MalformedEvidence):
+        pcr_file.parse(bytes(data))
+
+
+def variable(name: bytes, content: bytes) -> bytes:
+    vendor = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")  # EFI_GLOBAL_VARIABLE
+    return vendor + struct.pack("<QQ", len(name) // 2, len(content)) + name + content
+
+
+def test_facts_are_authenticated_only_where_firmware_alone_can_have_put_them() -> None:
+    on = variable("SecureBoot".encode("utf-16-le"), b"\x01")
+    driver = 0x80000001
+    events = [(7, driver, on), (7, 4, bytes(4)), (7, driver, on)]
+    found = facts.extract(built((Bank.SHA256,), events), Bank.SHA256, ())
+    assert [(fact.value, fact.standing) for fact in found] == [
+        ("enabled", facts.Standing.AUTHENTICATED),
+        ("enabled", facts.Standing.DESCRIBED),
+    ]
+    found = facts.extract(built((Bank.SHA256,), events), Bank.SHA256, (7,))
+    assert {fact.standing for fact in found} == {facts.Standing.DESCRIBED}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (0x80000001, b"short"),
+        (0x80000001, variable(b"\x00\xd8", b"\x01")),
+        (0x80000001, variable("Other".encode("utf-16-le"), b"\x01")),
+        (0x80000001, variable("SecureBoot".encode("utf-16-le"), b"\x02")),
+        (0xD, b"kernel_cmdline: \xff"),
+        (0xD, b"kernel_cmdline: \x1b[2J"),
+        (0xD, b"kernel_cmdline: " + b"x" * (facts.MAX_TEXT + 1)),
+        (0xD, b"grub_cmd: ls"),
+    ],
+)
+def test_what_is_not_understood_says_nothing(kind: int, data: bytes) -> None:
+    assert facts.extract(built((Bank.SHA256,), [(7, kind, data)]), Bank.SHA256, ()) == ()

@@ -60,6 +60,10 @@ class Dimension(StrEnum):
         return self.value.replace("-", "_")
 
 
+_ATTRIBUTES: Final = {dimension: dimension.attribute for dimension in Dimension}
+_FIELDS: Final = tuple((dimension.value, dimension.attribute) for dimension in Dimension)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustVector:
     """One tier for each of the eight claims; nothing is claimed by default."""
@@ -75,12 +79,12 @@ class TrustVector:
 
     def tier(self, dimension: Dimension) -> Tier:
         """Return the tier of one claim."""
-        tier: Tier = getattr(self, dimension.attribute)
+        tier: Tier = getattr(self, _ATTRIBUTES[dimension])
         return tier
 
     def to_json(self) -> dict[str, int]:
         """Return AR4SI name -> number, all eight."""
-        return {dimension.value: int(self.tier(dimension)) for dimension in Dimension}
+        return {name: int(getattr(self, field)) for name, field in _FIELDS}
 
 
 @unique

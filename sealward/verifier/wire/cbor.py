@@ -11,10 +11,11 @@ lenient decoder's choices, and an integer 1 and `true` stay different keys.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 from sealward.verifier.rats.errors import MalformedEvidence
-from sealward.verifier.wire.reader import Reader, check_budget
+from sealward.verifier.wire.reader import check_budget
 
 Key: TypeAlias = int | bytes | str
 Value: TypeAlias = "bool | int | bytes | str | list[Value] | dict[Key, Value] | None"
@@ -29,6 +30,7 @@ _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _FALSE, _TRUE, _NULL = 20, 21, 22
 _INT_RANGE: Final = 1 << 64
 _ONE_BYTE_ARGUMENT: Final = 24  # additional information below this is the argument itself
+_ENCODED_KEY: Final = itemgetter(0)
 _LONGEST_ARGUMENT: Final = 27  # 24, 25, 26, 27 announce 1, 2, 4, 8 bytes; 28 to 31 are refused
 
 
@@ -57,38 +59,44 @@ def decode(data: bytes, *, what: str, max_bytes: int, max_depth: int = MAX_DEPTH
         MalformedEvidence: anything else than one deterministic encoding within the budgets.
     """
     check_budget(data, max_bytes, what)
-    reader = Reader(data)
-    value = _read(reader, what, max_depth)
-    reader.finish()
+    value, end = _read(data, 0, what, max_depth)
+    if end != len(data):
+        raise MalformedEvidence(end, f"{len(data) - end} trailing bytes")
     return value
 
 
-def _head(major: int, argument: int) -> bytes:
+def _write_head(major: int, argument: int, out: bytearray) -> None:
     if argument < _ONE_BYTE_ARGUMENT:
-        return bytes((major << 5 | argument,))
+        out.append(major << 5 | argument)
+        return
     for power in range(4):
         size = 1 << power
         if argument < 1 << 8 * size:
-            return bytes((major << 5 | _ONE_BYTE_ARGUMENT + power,)) + argument.to_bytes(
-                size, "big"
-            )
+            out.append(major << 5 | _ONE_BYTE_ARGUMENT + power)
+            out += argument.to_bytes(size, "big")
+            return
     raise ValueError("an integer beyond 64 bits has no plain CBOR encoding")
 
 
 def _write(value: Encodable, out: bytearray) -> None:
-    if value is None:
-        out += _head(_SIMPLE, _NULL)
-    elif isinstance(value, bool):
-        out += _head(_SIMPLE, _TRUE if value else _FALSE)
-    elif isinstance(value, int):
-        out += _head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value)
-    elif isinstance(value, bytes):
-        out += _head(_BYTES, len(value)) + value
+    if isinstance(value, bytes):
+        _write_head(_BYTES, len(value), out)
+        out += value
     elif isinstance(value, str):
         text = value.encode("utf-8")
-        out += _head(_TEXT, len(text)) + text
+        _write_head(_TEXT, len(text), out)
+        out += text
+    elif value is None:
+        _write_head(_SIMPLE, _NULL, out)
+    elif isinstance(value, bool):
+        _write_head(_SIMPLE, _TRUE if value else _FALSE, out)
+    elif isinstance(value, int):
+        if value >= 0:
+            _write_head(_UNSIGNED, value, out)
+        else:
+            _write_head(_NEGATIVE, -1 - value, out)
     elif isinstance(value, list | tuple):
-        out += _head(_ARRAY, len(value))
+        _write_head(_ARRAY, len(value), out)
         for item in value:
             _write(item, out)
     elif isinstance(value, Mapping):
@@ -98,64 +106,77 @@ def _write(value: Encodable, out: bytearray) -> None:
 
 
 def _write_map(items: Collection[tuple[object, Encodable]], out: bytearray) -> None:
-    out += _head(_MAP, len(items))
+    _write_head(_MAP, len(items), out)
     entries: list[tuple[bytes, Encodable]] = []
     for key, item in items:
         if isinstance(key, bool) or not isinstance(key, int | bytes | str):
             raise TypeError(f"{type(key).__name__} is not allowed as a map key")
         entries.append((encode(key), item))
-    for encoded_key, item in sorted(entries, key=lambda entry: entry[0]):
+    entries.sort(key=_ENCODED_KEY)
+    for encoded_key, item in entries:
         out += encoded_key
         _write(item, out)
 
 
-def _read_argument(reader: Reader, initial: int, what: str) -> int:
-    """Return the argument of a head, refusing every encoding but the shortest."""
-    info = initial & 0x1F
-    if info < _ONE_BYTE_ARGUMENT:
-        return info
-    at = reader.offset - 1
+# Reading is the hot path of every attestation, so it walks the bytes itself instead of a Reader: at
+# each step it knows how many bytes it needs, and compares that with the end before it slices.
+
+
+def _read(data: bytes, at: int, what: str, depth: int) -> tuple[Value, int]:
+    """Return the value at `at` and where it ends."""
+    if at >= len(data):
+        raise _short(data, at, 1, what)
+    major, argument = data[at] >> 5, data[at] & 0x1F
+    if major == _SIMPLE:
+        return _simple(argument, at, what), at + 1
+    start = at + 1
+    if argument >= _ONE_BYTE_ARGUMENT:
+        argument, start = _long_argument(data, start, argument, what)
+    if major in (_BYTES, _TEXT):
+        end = start + argument
+        if end > len(data):
+            raise _short(data, start, argument, what)
+        return data[start:end] if major == _BYTES else _text(data[start:end], start, what), end
+    if major == _UNSIGNED:
+        return argument, start
+    if major == _NEGATIVE:
+        return -1 - argument, start
+    return _read_nested(data, start, major, argument, what, depth)
+
+
+def _long_argument(data: bytes, at: int, info: int, what: str) -> tuple[int, int]:
+    """Return the argument that follows a head and its end, refusing all but the shortest."""
     if info > _LONGEST_ARGUMENT:
-        raise MalformedEvidence(at, f"{what}: indefinite length or reserved CBOR head")
+        raise MalformedEvidence(at - 1, f"{what}: indefinite length or reserved CBOR head")
     size = 1 << info - _ONE_BYTE_ARGUMENT
-    argument = reader.be(size, what)
+    end = at + size
+    if end > len(data):
+        raise _short(data, at, size, what)
+    argument = int.from_bytes(data[at:end], "big")
     shortest = _ONE_BYTE_ARGUMENT if size == 1 else 1 << 4 * size
     if argument < shortest:
-        raise MalformedEvidence(at, f"{what}: CBOR head is not the shortest")
-    return argument
+        raise MalformedEvidence(at - 1, f"{what}: CBOR head is not the shortest")
+    return argument, end
 
 
-def _read(reader: Reader, what: str, depth: int) -> Value:
-    at = reader.offset
-    initial = reader.u8(what)
-    major = initial >> 5
-    if major == _SIMPLE:
-        return _read_simple(initial, at, what)
-    argument = _read_argument(reader, initial, what)
-    if major == _UNSIGNED:
-        return argument
-    if major == _NEGATIVE:
-        return -1 - argument
-    if major == _BYTES:
-        return reader.take(argument, what)
-    if major == _TEXT:
-        return _read_text(reader, argument, what)
-    return _read_nested(reader, major, argument, what, depth)
-
-
-def _read_nested(reader: Reader, major: int, count: int, what: str, depth: int) -> Value:
+def _read_nested(  # noqa: PLR0913 - the state of a walk that makes no object for each step
+    data: bytes, at: int, major: int, count: int, what: str, depth: int
+) -> tuple[Value, int]:
     if major == _TAG:
-        raise MalformedEvidence(reader.offset, f"{what}: CBOR tags are not part of this format")
+        raise MalformedEvidence(at, f"{what}: CBOR tags are not part of this format")
     if depth == 0:
-        raise MalformedEvidence(reader.offset, f"{what}: nested too deeply, or a container as key")
+        raise MalformedEvidence(at, f"{what}: nested too deeply, or a container as key")
+    if major == _MAP:
+        return _read_map(data, at, count, what, depth - 1)
     # Each item takes at least one byte, so a hostile count cannot outlive the data.
-    if major == _ARRAY:
-        return [_read(reader, what, depth - 1) for _ in range(count)]
-    return _read_map(reader, count, what, depth - 1)
+    array: list[Value] = []
+    for _ in range(count):
+        item, at = _read(data, at, what, depth - 1)
+        array.append(item)
+    return array, at
 
 
-def _read_simple(initial: int, at: int, what: str) -> Value:
-    info = initial & 0x1F
+def _simple(info: int, at: int, what: str) -> Value:
     if info == _NULL:
         return None
     if info in (_FALSE, _TRUE):
@@ -163,25 +184,28 @@ def _read_simple(initial: int, at: int, what: str) -> Value:
     raise MalformedEvidence(at, f"{what}: CBOR floats and other simple values are not allowed")
 
 
-def _read_text(reader: Reader, size: int, what: str) -> str:
-    at = reader.offset
+def _text(encoded: bytes, at: int, what: str) -> str:
     try:
-        return reader.take(size, what).decode("utf-8")
+        return encoded.decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedEvidence(at, f"{what}: text is not UTF-8") from None
 
 
-def _read_map(reader: Reader, count: int, what: str, depth: int) -> Value:
+def _read_map(data: bytes, at: int, count: int, what: str, depth: int) -> tuple[Value, int]:
     result: dict[Key, Value] = {}
     previous = b""  # sorts before every encoded key
     for _ in range(count):
-        at = reader.offset
-        key = _read(reader, what, 0)
+        key, end = _read(data, at, what, 0)
         if isinstance(key, bool) or not isinstance(key, int | bytes | str):
             raise MalformedEvidence(at, f"{what}: map key is not an integer, bytes or text")
-        encoded_key = reader.since(at)
+        encoded_key = data[at:end]
         if encoded_key <= previous:
             raise MalformedEvidence(at, f"{what}: map keys are repeated or not sorted")
         previous = encoded_key
-        result[key] = _read(reader, what, depth)
-    return result
+        result[key], at = _read(data, end, what, depth)
+    return result, at
+
+
+def _short(data: bytes, at: int, needed: int, what: str) -> MalformedEvidence:
+    left = len(data) - at
+    return MalformedEvidence(at, f"{what}: need {needed} bytes, {left} are left")

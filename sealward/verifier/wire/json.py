@@ -30,6 +30,11 @@ _MAX_INTEGER_DIGITS: Final = 20  # checked before int(), whose cost is quadratic
 
 # What it encodes is our own fresh copy, which cannot be circular.
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+# For values that `_is_plain` has walked, to their end: they are not circular either. The standard
+# library then sorts, in C, as `_in_order` does for names of ASCII.
+_PLAIN_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), check_circular=False, sort_keys=True
+)
 
 # Possessive, so that an unterminated string is scanned once and not once per quote in it.
 _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?+|[\[\]{}]', re.DOTALL)
@@ -49,17 +54,12 @@ def decode(data: bytes | str, *, what: str, max_bytes: int, max_depth: int = MAX
     """
     text = _text(data, what, max_bytes)
     _check_depth(text, what, max_depth)
-    hooks = _Hooks(what)
-    decoder = json.JSONDecoder(
-        object_pairs_hook=hooks.pairs,
-        parse_int=hooks.integer,
-        parse_float=hooks.number,
-        parse_constant=hooks.constant,
-    )
     try:
-        value: Value = decoder.decode(text)
+        value: Value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedEvidence(error.pos, f"{what}: not JSON, {error.msg}") from None
+    except _Refused as error:
+        raise MalformedEvidence(0, f"{what}: {error}") from None
     if "\\u" in text:  # the only way to write a lone surrogate in valid UTF-8
         _refuse_surrogates(value, what)
     return value
@@ -72,6 +72,10 @@ def canonical(value: Canonical) -> bytes:
         TypeError: a float, a name that is not text, or a type that JSON does not have.
         ValueError: an integer beyond 2**53-1, or text that is not Unicode scalar values.
     """
+    if _is_plain(value):
+        text = _PLAIN_ENCODER.encode(value)
+        if text.isascii():
+            return text.encode("ascii")
     return _ENCODER.encode(_sorted(value)).encode("utf-8")
 
 
@@ -101,31 +105,37 @@ def _check_depth(text: str, what: str, max_depth: int) -> None:
             depth -= 1
 
 
-class _Hooks:
-    """The decoder's callbacks; they raise through it."""
+class _Refused(Exception):
+    """Valid JSON that we do not read; raised through the decoder."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
 
-    def pairs(self, pairs: list[tuple[str, Value]]) -> dict[str, Value]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise MalformedEvidence(0, f"{self._what}: duplicate name in a JSON object")
-        return result
+def _pairs(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _Refused("duplicate name in a JSON object")
+    return result
 
-    def integer(self, digits: str) -> int:
-        if len(digits) > _MAX_INTEGER_DIGITS or not _MIN_INTEGER <= int(digits) <= _MAX_INTEGER:
-            raise MalformedEvidence(0, f"{self._what}: JSON integer beyond 64 bits")
-        return int(digits)
 
-    def number(self, digits: str) -> float:
-        value = float(digits)
-        if not math.isfinite(value):
-            raise MalformedEvidence(0, f"{self._what}: JSON number beyond a double")
-        return value
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_INTEGER_DIGITS or not _MIN_INTEGER <= int(digits) <= _MAX_INTEGER:
+        raise _Refused("JSON integer beyond 64 bits")
+    return int(digits)
 
-    def constant(self, name: str) -> float:
-        raise MalformedEvidence(0, f"{self._what}: {name} is not JSON")
+
+def _number(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise _Refused("JSON number beyond a double")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise _Refused(f"{name} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_number, parse_constant=_constant
+)
 
 
 def _refuse_surrogates(value: Value, what: str) -> None:
@@ -141,6 +151,27 @@ def _refuse_surrogates(value: Value, what: str) -> None:
         for name, item in value.items():
             _refuse_surrogates(name, what)
             _refuse_surrogates(item, what)
+
+
+def _is_plain(value: Canonical) -> bool:
+    """Tell whether `value` is made of the plain types alone: nearly always.
+
+    What is not takes the longer way, which also says what is wrong with it.
+    """
+    kind = type(value)
+    if kind is dict:
+        for name, item in value.items():  # type: ignore[union-attr]  # `type` narrows nothing
+            if type(name) is not str:
+                return False
+            kind = type(item)
+            if kind is not str and kind is not bool and item is not None and not _is_plain(item):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        return all(map(_is_plain, value))  # type: ignore[arg-type]  # `type` narrows nothing
+    if kind is int:
+        return -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER  # type: ignore[operator]  # as above
+    return kind is str or kind is bool or value is None
 
 
 def _sorted(value: Canonical) -> Canonical:

@@ -22,6 +22,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealward.verifier.formats.tpm import keys
@@ -202,7 +203,8 @@ def _anchor(root: Certificate, roots: tuple[EndorsementRoot, ...]) -> Endorsemen
 
 def _check_usage(leaf: Certificate) -> None:
     key = algorithms.load_public_key(leaf.spki, owner="the EK certificate")
-    wanted = _KEY_AGREEMENT if hasattr(key, "curve") else _KEY_ENCIPHERMENT
+    ecc = isinstance(key, ec.EllipticCurvePublicKey)
+    wanted = _KEY_AGREEMENT if ecc else _KEY_ENCIPHERMENT
     ca = leaf.basic_constraints is not None and leaf.basic_constraints.ca
     if ca or wanted not in _key_usage(leaf) or EKU_EK_CERTIFICATE not in _usages(leaf):
         raise RefusedEvidence(

@@ -23,12 +23,6 @@ _MAX_BYTES: Final = 4 + _BANKS * 8 + 4 + _MAX_LISTS * (4 + _DIGESTS * (2 + _DIGE
 _WHAT: Final = "PCR file of tpm2-tools"
 
 
-def looks_like(data: bytes) -> bool:
-    """Whether `data` has a size that such a file can have; says nothing about the rest."""
-    head, each = 4 + _BANKS * 8 + 4, 4 + _DIGESTS * (2 + _DIGEST_ROOM)
-    return head < len(data) <= _MAX_BYTES and (len(data) - head) % each == 0
-
-
 def parse(data: bytes) -> tuple[PcrBank, ...]:
     """Read a PCR file.
 

@@ -138,7 +138,7 @@ def require_nonce(verified: VerifiedQuote, expected: bytes) -> None:
 
 
 def require_quote(attest: Attest) -> Quoted:
-    """Step 1. Raises RefusedEvidence KEY_KIND_MISMATCH for an attestation of something else."""
+    """Step 1. Raises RefusedEvidence UNSUPPORTED_FORMAT for an attestation of something else."""
     if not isinstance(attest.attested, Quoted):
         raise RefusedEvidence(
             Code.UNSUPPORTED_FORMAT,

@@ -11,6 +11,7 @@ from fakes.admin_requests import MEASUREMENT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.facts import read_reference_view, rfc3339
 from sealward.controlplane.services.reference_documents import COMPONENTS
 from sealward.controlplane.services.reference_overlap import Described, floor, measurement
@@ -96,12 +97,13 @@ def test_the_name_of_a_set_lends_it_no_weight(plane: AdminPlane, names: tuple[st
             "values": [{"kind": "measurement", "key": MEASUREMENT, "value": value}],
         }
         plane.services.references.import_set(alice, json.dumps(document).encode(), activate=True)
-    claims = {
+    claims: dict[str, wire_json.Canonical] = {
         "tee": "snp",
         "product": "Milan",
         "measurements": [{"name": "launch", "algorithm": "sha384", "digest": MEASUREMENT}],
     }
-    view = plane.database.read(lambda tx: read_reference_view(tx, claims, START))
+    seen = ClaimsDocument(claims, wire_json.canonical(claims))
+    view = plane.database.read(lambda tx: read_reference_view(tx, seen, START))
     (entry,) = view.entries
     assert {name: entry[name] for name in ("components", "clock", "trust_config")} == {
         name: strict[name] for name in ("components", "clock", "trust_config")

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fakes import software_tpm
 from fakes.software_tpm import EndorsementKey, SoftwareTpm
 
-from sealward.verifier.formats.tpm import attest, credential, endorsement, name, quote
+from sealward.verifier.formats.tpm import attest, credential, endorsement, name, quote, view
 from sealward.verifier.formats.tpm import public as publics
 from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
@@ -274,3 +274,63 @@ def test_a_point_off_its_curve_is_no_key() -> None:
         quote.keys.load(off, owner="x")
     assert caught.value.code is Code.ALGORITHM_FORBIDDEN
     assert isinstance(quote.keys.load(public, owner="x"), ec.EllipticCurvePublicKey)
+
+
+def other_attest(kind: bytes, tail: bytes) -> bytes:
+    """A quote's fixed fields with another type and what belongs to it."""
+    return b"\xffTCG" + kind + SoftwareTpm().message(NONCE)[6:101] + tail
+
+
+@pytest.mark.parametrize(
+    ("kind", "tail", "shown"),
+    [
+        (b"\x80\x1a", b"\x00\x22\x00\x0b" + b"\x01" * 32 + b"\x00\x20" + b"\x02" * 32, "creation"),
+        (b"\x80\x14", b"\x00\x22\x00\x0b" + b"\x01" * 32 + b"\x00\x05\x00\x03abc", "nv"),
+    ],
+    ids=["creation", "nv"],
+)
+def test_attestations_of_creation_and_of_nv_contents_read_and_are_no_quotes(
+    kind: bytes, tail: bytes, shown: str
+) -> None:
+    data = other_attest(kind, tail)
+    parsed = attest.parse(data)
+    assert attest.encode(parsed) == data
+    assert view.describe_attest(parsed)["type"] == shown
+    tpm = SoftwareTpm()
+    with pytest.raises(RefusedEvidence) as caught:
+        quote.authenticate(data, tpm.sign(data), publics.parse(tpm.ak_public), banks(tpm))
+    assert caught.value.code is Code.UNSUPPORTED_FORMAT
+    with pytest.raises(MalformedEvidence):
+        attest.parse(other_attest(b"\x80\x19", tail))  # a time attestation
+
+
+def test_a_public_area_with_an_algorithm_we_do_not_know_does_not_parse() -> None:
+    ek, ak = EndorsementKey(kind="p256").public, SoftwareTpm().ak_public
+    for data, old, new in (
+        (ek, b"\x00\x06\x00\x80\x00\x43", b"\x00\x06\x00\x80\x00\x42"),  # AES in another mode
+        (ek, b"\x00\x06\x00\x80\x00\x43", b"\x00\x26\x00\x80\x00\x43"),  # Camellia
+        (ak, b"\x00\x14\x00\x0b", b"\x00\x17\x00\x0b"),  # OAEP is no signature
+        (ak, b"\x08\x00\x00\x00\x00\x00", b"\x08\x08\x00\x00\x00\x00"),  # bits that differ from n
+    ):
+        assert old in data
+        with pytest.raises(MalformedEvidence):
+            publics.parse(data.replace(old, new, 1))
+
+
+def test_an_unusual_exponent_is_refused() -> None:
+    public = publics.parse(SoftwareTpm().ak_public)
+    assert isinstance(public.key, publics.RsaKey)
+    for exponent in (3, 65539):
+        with pytest.raises(RefusedEvidence):
+            quote.keys.load(replace(public, key=replace(public.key, exponent=exponent)), owner="x")
+    written_out = replace(public, key=replace(public.key, exponent=65537))
+    quote.keys.load(written_out, owner="x")
+    assert name.name(written_out) != name.name(public)  # another spelling is another object
+
+
+def test_an_endorsement_key_with_a_weak_name_is_refused() -> None:
+    with pytest.raises(RefusedEvidence) as caught:
+        credential.make(
+            publics.parse(EndorsementKey(name_alg="sha1").public), b"n", b"s", random_bytes=bytes
+        )
+    assert caught.value.code is Code.ALGORITHM_FORBIDDEN
