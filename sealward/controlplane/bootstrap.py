@@ -1,4 +1,4 @@
-"""The composition root: the only module that builds concrete things (blueprint 3)."""
+"""The composition root: the only module that builds concrete things."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What runs beside the listeners, each in a thread of its own.
-
-Sweeps, housekeeping, the log's sequencer.
+"""What runs beside the listeners: sweeps, housekeeping, the log's sequencer; a thread for each.
 
 A worker never dies of one failure: it says so in the log and takes its next turn. What it has left
 undone is in the database, and the fence that was committed before holds meanwhile.

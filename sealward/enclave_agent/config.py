@@ -6,8 +6,8 @@
     join_token_file = "join-token"       # optional, 0600
 
     [control_plane]
-    enrollment = "control.example:8443"  # only addresses are free: what is trusted is the root
-    agent = "control.example:8444"
+    enrollment = "control.example:8444"  # only addresses are free: what is trusted is the root
+    agent = "control.example:8445"
 
     [attester]
     name = "snp"                         # the rest of this table belongs to the attester

@@ -1,4 +1,4 @@
-"""Asking for admission (blueprint 4.1): a challenge, evidence, and proof of the TLS key."""
+"""Asking for admission: a challenge, evidence, and proof of the TLS key."""
 
 from __future__ import annotations
 

@@ -341,7 +341,7 @@ def _tpm_trust(context: Context, certificates: tuple[bytes, ...]) -> tpm_node.Tr
         raise RefusedEvidence(
             Code.UNSUPPORTED_FORMAT,
             "TPM evidence is not taken here",
-            hint="configure the trust anchors of the tenant's TPMs",
+            hint="check it with `sealward verify`; control planes have no roots of TPMs yet",
         )
     return replace(
         context.tpm,

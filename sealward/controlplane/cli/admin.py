@@ -105,7 +105,12 @@ _output = click.option(
 @admin.command()
 @click.argument("name")
 @click.option(
-    "--role", "roles", multiple=True, required=True, type=click.Choice([str(r) for r in Role])
+    "--role",
+    "roles",
+    multiple=True,
+    required=True,
+    type=click.Choice([str(r) for r in Role]),
+    help="What it may do; repeatable.",
 )
 @_days
 @_output

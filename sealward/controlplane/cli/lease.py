@@ -31,7 +31,9 @@ def lease() -> None:
 @lease.command("list")
 @click.option("--node", "node_id", help="Only of this node.")
 @click.option("--workload", help="Only of this workload.")
-@click.option("--active/--ended", default=None, help="Only leases that are active, or ended.")
+@click.option(
+    "--active/--ended", default=None, help="Only active leases, or only ended ones [default: both]."
+)
 @remote
 def list_leases(
     plane: Remote, node_id: str | None, workload: str | None, *, active: bool | None

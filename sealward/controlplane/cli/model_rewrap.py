@@ -52,7 +52,14 @@ def _key_ids(
 @click.option(
     "--drop", multiple=True, callback=_key_ids, help="Key id whose wrap is left out, in hex."
 )
-@click.option("-o", "--output", "path", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Sealed file to write.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def rewrap_command(
     file: Path, wraps: tuple[Path, ...], drop: frozenset[bytes], path: Path, *, as_json: bool

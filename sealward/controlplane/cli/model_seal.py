@@ -50,7 +50,14 @@ from sealward.sealing.writer import Description, seal
     help="Your private key file, made by `creator-keygen`.",
 )
 @click.option("--optimised-by", "optimised_by", help="What optimised the graph, if anything did.")
-@click.option("-o", "--output", "path", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Sealed file to write.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def seal_command(
     *,

@@ -50,8 +50,8 @@ def node() -> None:
 
 
 @node.command("list")
-@click.option("--state", type=_STATES)
-@click.option("--posture")
+@click.option("--state", type=_STATES, help="Only nodes in this state.")
+@click.option("--posture", help="Only nodes of this posture, as compliant.")
 @remote
 def list_nodes(plane: Remote, state: str | None, posture: str | None) -> None:
     """List nodes."""

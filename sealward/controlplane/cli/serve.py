@@ -24,10 +24,23 @@ from sealward.verifier.rats.errors import VerifierError
     required=True,
     help="Folder of database, keys and certificates; made on first use.",
 )
-@click.option("--trust-domain", required=True, help="DNS name of this installation.")
-@click.option("--rest", default="127.0.0.1:8443", show_default=True, help="Admin API.")
-@click.option("--enrollment", default="127.0.0.1:8444", show_default=True, help="New nodes.")
-@click.option("--agents", default="127.0.0.1:8445", show_default=True, help="Enrolled nodes.")
+@click.option(
+    "--trust-domain",
+    required=True,
+    help="DNS name of this installation; agents believe it for good.",
+)
+@click.option(
+    "--rest", default="127.0.0.1:8443", show_default=True, help="ADDRESS:PORT of the admin API."
+)
+@click.option(
+    "--enrollment",
+    default="127.0.0.1:8444",
+    show_default=True,
+    help="ADDRESS:PORT where new nodes enrol.",
+)
+@click.option(
+    "--agents", default="127.0.0.1:8445", show_default=True, help="ADDRESS:PORT of enrolled nodes."
+)
 @click.option(
     "--name",
     "names",
@@ -55,7 +68,13 @@ from sealward.verifier.rats.errors import VerifierError
     help="Let a development installation listen beyond loopback.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Start-up record and log as JSON.")
-@click.option("--log-level", type=click.Choice(telemetry.LEVELS), default="info", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(telemetry.LEVELS),
+    default="info",
+    show_default=True,
+    help="Least severe log lines to write.",
+)
 def serve(  # noqa: PLR0917 - click passes options by name
     data: Path,
     trust_domain: str,

@@ -33,7 +33,12 @@ workload.add_command(creator)
 
 @workload.command()
 @click.argument("name")
-@click.option("--data-class", default="internal", show_default=True)
+@click.option(
+    "--data-class",
+    default="internal",
+    show_default=True,
+    help="Class of its data, for release policies to read.",
+)
 @click.option("--production", is_flag=True, help="Never release to a development node.")
 @click.option("--ttl", default=300, show_default=True, help="Longest life of a lease, seconds.")
 @click.option("--max-instances", type=int, help="Most nodes that may hold its keys at once.")
@@ -77,7 +82,13 @@ def list_workloads(plane: Remote) -> None:
 
 @workload.command()
 @click.argument("name")
-@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.",
+)
 @remote
 def key(plane: Remote, name: str, output: Path) -> None:
     """Write the public key file of the workload NAME, for owners to seal with."""

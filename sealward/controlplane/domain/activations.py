@@ -1,4 +1,4 @@
-"""Stored policy revisions and their activations (blueprint 5.5).
+"""Stored policy revisions and their activations.
 
 What a bundle says is domain/policies' concern.
 """

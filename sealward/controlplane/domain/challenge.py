@@ -19,7 +19,7 @@ from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import cbor, statement
 from sealward.verifier.wire.reader import Reader
 
-LIFE: Final = timedelta(seconds=30)  # the most a challenge lives (blueprint 4.2)
+LIFE: Final = timedelta(seconds=30)  # the most a challenge lives (docs/specs/challenge.md)
 MAX_TICKET_BYTES: Final = 512  # the longest trust domain and tenant fit
 _KEY_ID_BYTES: Final = 8
 _TAG_BYTES: Final = 32

@@ -1,6 +1,6 @@
 """Decisions.
 
-What was answered to whom, and the digests of everything that it depended on (blueprint 4.7).
+What was answered to whom, and the digests of everything that it depended on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The closed list of keys that the control plane holds, one key a purpose (blueprint 5.10)."""
+"""The closed list of keys that the control plane holds, one key a purpose."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from enum import StrEnum, unique
 
 @unique
 class KeyPurpose(StrEnum):
-    """What a key is for.
-
-    Docs/key-inventory.md says for each who can use it and what its theft gives.
-    """
+    """What a key is for; who can use it and what its theft gives: docs/key-inventory.md."""
 
     server_ca = "server_ca"  # P-256
     node_ca = "node_ca"  # P-256

@@ -1,7 +1,4 @@
-"""Leases, the exposure each one leaves behind, and the signed statements about them (F1, F3.
-
-F9).
-"""
+"""Leases, the exposure each one leaves behind, and the signed statements (F1, F3, F9)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Nodes.
 
-Instances of an attester, their posture, and the latest evidence behind it (blueprint 2, F5).
+Instances of an attester, their posture, and the latest evidence behind it (F5).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The words of policy as code: kinds, layers, reasons, trust vectors and what policies answer.
 
-A policy never acts. It answers one of three questions (blueprint 5.3, 5.4) and the host decides:
+A policy never acts. It answers one of three questions, and the host decides
+(docs/specs/policy-contract.md):
 
     appraisal    how far can these claims be trusted?        AppraisalAnswer
     enrollment   does this node belong to us?                EnrollmentAnswer
@@ -45,9 +46,9 @@ def package_root(kind: PolicyKind, layer: Layer) -> str:
     return f"sealward.{layer}.{kind}"
 
 
-# Claims about which silence is a failure (blueprint 2, `posture`). File system, storage and sourced
-# data may be `none`: launch evidence of some formats is silent about them, and the release policy
-# asks for what a workload needs.
+# Claims about which silence is a failure (docs/specs/policy-contract.md, 7). File system, storage
+# and sourced data may be `none`: launch evidence of some formats is silent about them, and the
+# release policy asks for what a workload needs.
 REQUIRED: Final = frozenset(
     {
         Dimension.INSTANCE_IDENTITY,

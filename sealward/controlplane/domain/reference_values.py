@@ -1,4 +1,4 @@
-"""Reference sets and their values (blueprint 5.6)."""
+"""Reference sets and their values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Sweeps.
 
-The resumable walk that ends what a fence has already made ungrantable (blueprint 4.6, F16).
+The resumable walk that ends what a fence has already made ungrantable (F16).
 """
 
 from __future__ import annotations

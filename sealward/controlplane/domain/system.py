@@ -17,7 +17,10 @@ class SystemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemMarker:
-    """Written once when the database is first used; a restore raises `generation`."""
+    """Written once when the database is first used.
+
+    `generation` is 1 from then on: no command restores a backup and counts it up yet.
+    """
 
     kind: SystemKind
     trust_domain: str

@@ -1,4 +1,4 @@
-"""Workloads, their HPKE keys and the sealed model versions they may run (blueprint 2, F2)."""
+"""Workloads, their HPKE keys and the sealed model versions they may run (F2)."""
 
 from __future__ import annotations
 

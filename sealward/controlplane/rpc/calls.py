@@ -112,7 +112,7 @@ def challenge_message(issued: IssuedChallenge) -> agent_pb2.Challenge:
 
 
 def require_protocol(version: int) -> None:
-    """Refuse a protocol that this control plane does not speak (blueprint 5.11).
+    """Refuse a protocol that this control plane does not speak.
 
     Raises:
         Refused: `unsupported_protocol`.

@@ -52,10 +52,7 @@ class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
     async def GetChallenge(  # noqa: N802 - the name in the contract
         self, request: agent_pb2.ChallengeRequest, context: Context
     ) -> agent_pb2.Challenge:
-        """Issue a challenge bound to the key that the caller names.
-
-        It must prove that key later.
-        """
+        """Issue a challenge bound to the key that the caller names, and will have to prove."""
         correlation_id = self._desk.correlation_id()
         try:
             require_protocol(request.protocol_version)

@@ -1,4 +1,4 @@
-"""The one place where refusals become gRPC statuses (blueprint 5.7).
+"""The one place where refusals become gRPC statuses.
 
 A node learns a coarse code and a correlation id, in the trailing metadata `sealward-code` and
 `sealward-correlation-id`; what was expected and found stays with those who have the right to see

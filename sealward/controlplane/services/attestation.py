@@ -371,10 +371,7 @@ class AttestationService:
         )
 
     def _quarantine(self, call: AttestCall, error: DomainError) -> None:
-        """Quarantine both holders of one state.
-
-        (F4): they share the instance, so one record names both.
-        """
+        """Quarantine both holders of one state: they share the instance and its record."""
         node_id = thumbprint(call.presented.tls_spki).hex()
         now = self.clock.now()
 

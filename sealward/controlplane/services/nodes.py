@@ -101,9 +101,7 @@ class Nodes:
         return self.on.database.read(lambda tx: tx.nodes.get(node_id))
 
     def explain(self, principal: Principal, node_id: str) -> Explanation:
-        """Return the node's latest decisions with every reason.
-
-        Rule, claim, expected, actual, hint.
+        """Return the node's latest decisions, each reason with rule, claim, expected, actual, hint.
 
         Raises:
             Refused: forbidden; reasons name digests and floors, so this right is its own (F26).

@@ -141,10 +141,7 @@ class Keystore(Protocol):
         """
 
     def sign(self, purpose: KeyPurpose, data: bytes) -> bytes:
-        """Return the 64-byte Ed25519 signature over `data`, for `terms`.
-
-        `log` and `client_token` only.
-        """
+        """Return the 64-byte Ed25519 signature; for `terms`, `log`, `client_token` only."""
 
     def private_for_certificates(self, purpose: KeyPurpose) -> EllipticCurvePrivateKey:
         """Return the P-256 key of a CA, for `server_ca` and `node_ca` only.

@@ -51,10 +51,7 @@ class Nodes(Protocol):
         """Overwrite everything but `terms_sequence`; NotFound(node_unknown)."""
 
     def next_terms_sequence(self, node_id: str) -> int:
-        """Count the node's terms up by one and return the new number, 1 for the first.
-
-        NotFound(node_unknown).
-        """
+        """Count the node's terms up by one and return the new number; NotFound(node_unknown)."""
 
     def page(
         self,
@@ -99,10 +96,7 @@ class Leases(Protocol):
         """Return the lease or None."""
 
     def add(self, lease: Lease, models: Iterable[LeasedModel]) -> None:
-        """Insert a lease with the model versions whose content keys it carries.
-
-        Conflict(already_exists).
-        """
+        """Insert a lease with the model versions that it carries; Conflict(already_exists)."""
 
     def save(self, lease: Lease) -> None:
         """Overwrite the lease; NotFound."""
@@ -237,10 +231,7 @@ class Policies(Protocol):
         """Return the activation; NotFound."""
 
     def active(self, kind: str | None = None) -> tuple[PolicyActivation, ...]:
-        """Return every active activation, of one kind or of all, ordered by kind, layer.
-
-        Scope and mode.
-        """
+        """Return every active activation, of one kind or all, by kind, layer, scope and mode."""
 
     def activations(self, *, limit: int, after: str | None = None) -> Page[PolicyActivation]:
         """List activations by activation_id, ended ones included."""
@@ -307,10 +298,7 @@ class JoinTokens(Protocol):
         """Insert; Conflict(already_exists)."""
 
     def use(self, token_id: str, node_id: str, now: datetime) -> None:
-        """Spend the token for one node.
-
-        Refused(join_token_spent), Refused(join_token_invalid) when there is none.
-        """
+        """Spend the token for one node; Refused(join_token_spent, join_token_invalid)."""
 
     def page(self, *, limit: int, after: str | None = None) -> Page[JoinToken]:
         """List tokens by token_id."""
@@ -320,10 +308,7 @@ class Challenges(Protocol):
     """Spent challenges. Asking for one writes nothing; only redeeming does (F10)."""
 
     def spend(self, nonce_hash: str, expires: datetime) -> None:
-        """Record a redeemed challenge by its lower hex SHA-256.
-
-        Refused(challenge_spent) the second time.
-        """
+        """Record a redeemed challenge by its hex SHA-256; Refused(challenge_spent)."""
 
     def purge(self, now: datetime, *, limit: int) -> int:
         """Forget up to `limit` challenges that expired before `now`; return how many."""
@@ -398,10 +383,7 @@ class Audit(Protocol):
         """List the tenant's entries by entry_id, sequenced or not."""
 
     def unsequenced(self, *, limit: int) -> tuple[tuple[str, bytes], ...]:
-        """Return (entry_id, leaf_hash) of entries of the whole log without an index.
-
-        By entry_id.
-        """
+        """Return (entry_id, leaf_hash) of the whole log's entries without an index, by entry_id."""
 
     def place(self, first_index: int, entry_ids: Iterable[str]) -> None:
         """Give consecutive indices.

@@ -342,10 +342,7 @@ def _lowered(node: Node, appraised: Appraised) -> Node:
 
 
 def _exposed(seen: _Seen, appraised: Appraised, cause: dict[str, str]) -> tuple[LeaseChange, ...]:
-    """Return leases that ended before, and whose code is no longer believed.
-
-    Exposed all the same.
-    """
+    """Return leases that ended before their code stopped being believed: they are exposed too."""
     if appraised.failure is None or not appraised.failure.exposes:
         return ()
     reason = cause.get("code", appraised.code)

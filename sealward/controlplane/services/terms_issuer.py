@@ -1,7 +1,4 @@
-"""Issuing signed terms inside the transaction that decides.
-
-(F9, F16): one sequence for each node.
-"""
+"""Issuing signed terms inside the transaction that decides, in one sequence for each node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first schema: every table of the main job (blueprint 5.9).
+"""The first schema: every table of the main job.
 
 Written once and never edited: adapters/db/tables.py moves on, this file does not. There is no
 downgrade, because going back would drop records that the audit log speaks of; restore a backup.

@@ -314,6 +314,10 @@ class Claims:
         """Return the view policies get: plain JSON types, digests in lower-case hex, no floats."""
         as_of = _instant(self.as_of)
         special: dict[str, Json] = {} if self.tpm is None else {"tpm": self.tpm.to_json()}
+        provenance: list[Json] = [
+            {"scope": scope, "as_of": as_of, "claims": [*paths]}
+            for scope, paths in _GROUPS[self.tee]
+        ]
         return special | {
             "tee": self.tee.value,
             "format_version": self.format_version,
@@ -349,10 +353,7 @@ class Claims:
             "evidence_sha256": self.evidence_sha256,
             "signed_sha256": self.signed_sha256,
             "verdicts": [_verdict(item) for item in self.verdicts],
-            "provenance": {
-                path: {"scope": item.scope.value, "as_of": as_of}
-                for path, item in self.provenance().items()
-            },
+            "provenance": provenance,
         }
 
 
@@ -414,6 +415,14 @@ _TPM_SCOPES: Final = {
     "tpm.event_log": Scope.BOOT,
 }
 _SCOPES: Final = {Tee.SNP: _SNP_SCOPES, Tee.TPM: _TPM_SCOPES}
+# The same by scope: policies are given each instant once for a group, not once for a claim.
+_GROUPS: Final = {
+    tee: tuple(
+        (scope, tuple(sorted(path for path, held in scopes.items() if held.value == scope)))
+        for scope in sorted({held.value for held in scopes.values()})
+    )
+    for tee, scopes in _SCOPES.items()
+}
 
 
 def _instant(value: datetime) -> str:

@@ -141,7 +141,7 @@ def _read(data: bytes, at: int, what: str, depth: int) -> tuple[Value, int]:
         return argument, start
     if major == _NEGATIVE:
         return -1 - argument, start
-    return _read_nested(data, start, major, argument, what, depth)
+    return _read_nested(data, start, major, argument, what, depth=depth)
 
 
 def _long_argument(data: bytes, at: int, info: int, what: str) -> tuple[int, int]:
@@ -159,8 +159,8 @@ def _long_argument(data: bytes, at: int, info: int, what: str) -> tuple[int, int
     return argument, end
 
 
-def _read_nested(  # noqa: PLR0913 - the state of a walk that makes no object for each step
-    data: bytes, at: int, major: int, count: int, what: str, depth: int
+def _read_nested(
+    data: bytes, at: int, major: int, count: int, what: str, *, depth: int
 ) -> tuple[Value, int]:
     if major == _TAG:
         raise MalformedEvidence(at, f"{what}: CBOR tags are not part of this format")

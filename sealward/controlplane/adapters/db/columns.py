@@ -44,6 +44,22 @@ class Coded(TypeDecorator[T]):
         del dialect
         return None if value is None else self.decode(value)
 
+    def bind_processor(self, dialect: Dialect) -> Callable[[T | None], Any] | None:
+        """Return the whole way to the driver as one function, where `impl` adds nothing to it."""
+        if self.impl_instance.bind_processor(dialect) is not None:
+            return super().bind_processor(dialect)
+        encode = self.encode
+        return lambda value: None if value is None else encode(value)
+
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], T | None] | None:
+        """Return the whole way from the driver as one function, where `impl` adds nothing to it."""
+        if self.impl_instance.result_processor(dialect, coltype) is not None:
+            return super().result_processor(dialect, coltype)
+        decode = self.decode
+        return lambda value: None if value is None else decode(value)
+
 
 def closed(members: type[E]) -> Coded[E]:
     """Return the type of a column of a StrEnum's members; a row with other text is a ValueError."""

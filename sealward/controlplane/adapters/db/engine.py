@@ -11,9 +11,10 @@ import os
 import sqlite3
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused, Unavailable
 
 _BUSY_MS: Final = 5000  # how long another process (a migration, a backup) may hold the write lock
@@ -85,6 +86,20 @@ def translate(error: DBAPIError) -> Exception:
     )
 
 
+def require_transaction(connection: Connection) -> None:
+    """Return while the transaction stands.
+
+    SQLite ends one by itself when a disk is full, say. A commit after that would say nothing, and
+    what was written since stands already.
+
+    Raises:
+        SQLAlchemyError: it has ended.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    if not driver.in_transaction:
+        raise SQLAlchemyError("the transaction was ended by the database")
+
+
 def _name(error: DBAPIError) -> str:
     return getattr(error.orig, "sqlite_errorname", "")
 
@@ -151,8 +166,10 @@ def _engine(url: str, *, begin: str, query_only: bool, pool_size: int) -> Engine
         connection.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten (F27)
         connection.execute(f"PRAGMA query_only={'ON' if query_only else 'OFF'}")
 
+    first = Prepared(text(begin))  # the driver itself begins nothing
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        first.count(connection, {})
 
     return engine

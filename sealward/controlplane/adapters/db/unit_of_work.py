@@ -1,4 +1,4 @@
-"""The Database port on SQLite: one writer thread with group commit, readers in their callers."""
+"""The Database port on SQLite: one writer at a time with group commit, readers beside it."""
 
 from __future__ import annotations
 

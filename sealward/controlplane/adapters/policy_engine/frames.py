@@ -15,6 +15,7 @@ from typing import Final
 
 LENGTH_BYTES: Final = 4
 MAX_ANSWER_BYTES: Final = 256 * 1024  # 100 reasons are about 30 KiB
+_READ_AT_ONCE: Final = 16 * 1024  # Python allocates what is asked for; a request is about 4 KiB
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # a bundle of 1 MiB in JSON, escapes included
 
 
@@ -44,17 +45,23 @@ def pack(kind: int, body: bytes) -> bytes:
 
 
 def receive(descriptor: int) -> tuple[int, bytes] | None:
-    """Block until one whole frame is there; None when the other end closed between frames.
+    """Block until one whole frame is there; None when the other end closed before that.
 
-    Used by the worker only: its peer is the control plane, which is trusted.
+    Used by the worker only: its peer is the control plane, which is trusted, and asks nothing more
+    before it has its answer, so that what can be read belongs to one frame.
     """
-    head = _read(descriptor, LENGTH_BYTES)
-    if head is None:
-        return None
-    payload = _read(descriptor, int.from_bytes(head, "big"))
-    if not payload:
-        return None
-    return payload[0], payload[1:]
+    data = bytearray()
+    size = LENGTH_BYTES
+    while len(data) < size or size == LENGTH_BYTES:
+        more = os.read(descriptor, max(_READ_AT_ONCE, size - len(data)))
+        if not more:
+            return None
+        data += more
+        if size == LENGTH_BYTES and len(data) >= size:
+            size += int.from_bytes(data[:size], "big")
+            if size == LENGTH_BYTES:
+                return None
+    return data[LENGTH_BYTES], bytes(data[LENGTH_BYTES + 1 :])
 
 
 def send(descriptor: int, kind: int, body: bytes) -> None:
@@ -62,13 +69,3 @@ def send(descriptor: int, kind: int, body: bytes) -> None:
     view = memoryview(pack(kind, body))
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _read(descriptor: int, size: int) -> bytes | None:
-    data = os.read(descriptor, size)
-    while 0 < len(data) < size:
-        more = os.read(descriptor, size - len(data))
-        if not more:
-            return None
-        data += more
-    return data or None

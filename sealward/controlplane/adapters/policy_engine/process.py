@@ -40,13 +40,10 @@ class WorkerSettings:
     Attributes:
         address_space: bytes of virtual memory.
         start_seconds: longest start, from process creation to its hello.
-        allow_unconfined: start although the kernel refused a part of the sandbox. For kernels
-            without seccomp only; what is missing is then the operator's risk.
     """
 
     address_space: int = 1 << 30
     start_seconds: float = 10.0  # imports on a busy machine; not on the path of a decision
-    allow_unconfined: bool = False
 
 
 class Worker:
@@ -121,7 +118,7 @@ class Worker:
             self.kill()
             raise
         missing = body.decode("utf-8", "replace")  # canonical JSON: [] when nothing is
-        if kind != Answer.HELLO or (missing != "[]" and not settings.allow_unconfined):
+        if kind != Answer.HELLO or missing != "[]":
             self.kill()
             raise PolicyEngineError(
                 EngineFault.ERROR, f"a policy worker cannot be confined on this host: {missing}"

@@ -85,7 +85,7 @@ class HeldWriter:
         future = self._pool.submit(self.writer.run, unit)
         self._queued += 1
         deadline = time.monotonic() + 20
-        while self.writer._queue.qsize() < self._queued:  # noqa: SLF001 - no port tells
+        while len(self.writer._queue) < self._queued:  # noqa: SLF001 - no port tells
             assert time.monotonic() < deadline
             time.sleep(0.001)
         return future
@@ -132,6 +132,13 @@ def test_a_lost_transaction_fails_every_unit_of_it_and_the_next_works(held: Held
             unit.result(20)
         assert caught.value.code is Code.database_unavailable
     held.writer.run(add_epoch)  # the row was not kept, so that it does not collide
+
+
+def test_a_lost_transaction_fails_a_unit_that_is_alone(held: HeldWriter):
+    held.release()
+    with pytest.raises(Unavailable) as caught:
+        held.writer.run(lambda c: c.exec_driver_sql("ROLLBACK"))
+    assert caught.value.code is Code.database_unavailable
 
 
 def test_a_unit_cannot_start_another(database: SqliteDatabase):

@@ -130,6 +130,18 @@ def test_every_claim_has_a_scope_and_the_instant_it_was_attested_for() -> None:
     scopes = {path: item.scope for path, item in claims.provenance().items()}
     assert scopes["measurements"] is Scope.LAUNCH
     assert scopes["report_data"] is Scope.RUNTIME
+    groups = shown["provenance"]
+    assert isinstance(groups, list)
+    listed = [
+        (path, Scope(group["scope"]), group["as_of"])
+        for group in groups
+        if isinstance(group, dict)
+        for path in group["claims"]
+    ]
+    assert sorted(listed) == sorted(
+        (path, scope, snp_fixtures.NOW.isoformat().replace("+00:00", "Z"))
+        for path, scope in scopes.items()
+    )
 
 
 def test_levels_outside_the_expected_set_are_held_against_a_report() -> None:

@@ -1,0 +1,18 @@
+"""The agent's own TPM 2.0 commands, spoken to a TPM without any software stack in between.
+
+Nothing here is registered as an attester yet: these modules are reachable from tests only.
+
+    errors     what a TPM answers when it refuses, as one sentence
+    transport  command bytes there, response bytes back
+    codec      structures of TPM 2.0 part 2, to bytes and from bytes
+    exchange   one command and its response, framed and authorised
+    answers    the values that the commands answer with
+    commands   the fifteen commands of part 3 that the agent needs
+    keys       endorsement keys, their certificates, attestation keys, activating a credential
+    quote      a quote, and the PCR values that it is over
+    sealed     data that opens only on this TPM and only with these PCR values
+
+No command is encrypted or authenticated on its way to the TPM: whoever controls the bus, or the
+host of a virtual TPM, sees and changes what passes. What a TPM says is believed by the verifier,
+through signatures and activated credentials, and never by the agent.
+"""
