@@ -120,6 +120,22 @@ def test_a_name_by_sha1_is_refused() -> None:
         codec.parse_public(AREA.replace(b"\0\x0b", b"\0\x04", 1))
 
 
+def test_a_policy_of_another_size_than_the_names_is_refused() -> None:
+    wrong = AREA.replace(bytes.fromhex("00050472 0000"), bytes.fromhex("00050472 0002 abcd"))
+    with pytest.raises(MalformedEvidence, match="authPolicy"):
+        codec.parse_public(wrong)
+
+
+def test_a_hash_that_we_do_not_use_gives_no_digest() -> None:
+    with pytest.raises(ValueError, match="SM3"):
+        HashAlg.SM3_256.digest(b"")
+
+
+def test_an_area_without_a_key_is_refused() -> None:
+    with pytest.raises(MalformedEvidence, match="no key"):
+        codec.parse_public(bytes.fromhex("0023 000b 00050472 0000"))
+
+
 def test_a_quote_gives_its_nonce_selection_and_digest() -> None:
     quoted = codec.parse_quoted(QUOTED)
     assert quoted.extra_data == b"\x0a\x0b\x0c"

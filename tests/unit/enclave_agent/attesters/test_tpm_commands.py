@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.tpm_answers import SUCCESS, Script, authorised, plain, refusal, speak
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sealward.enclave_agent.attesters.tpm import errors, exchange, keys, quote, sealed
 from sealward.enclave_agent.attesters.tpm.answers import Created, Loaded
 from sealward.enclave_agent.attesters.tpm.codec import HashAlg, PcrBank, PcrSelection, parse_public
-from sealward.enclave_agent.attesters.tpm.commands import OWNER, Tpm
+from sealward.enclave_agent.attesters.tpm.commands import OWNER
 from sealward.enclave_agent.attesters.tpm.errors import TpmError
 from sealward.enclave_agent.attesters.tpm.keys import (
     AttestationKeyKind,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from sealward.enclave_agent.attesters.tpm.commands import Tpm
+
 SELECTION = (PcrSelection(HashAlg.SHA256, (0, 7)),)
 PUBLIC = parse_public(bytes.fromhex("0023 000b 00050472 0000 0010 0018000b 0003 0010") + bytes(4))
 LOADED = Loaded(0x80000001, PUBLIC)
@@ -31,34 +34,6 @@ LOW_RANGE_EK = Loaded(
 )
 SEALED = Created(b"private", PUBLIC)
 BANKS = (PcrBank(HashAlg.SHA256, ((0, bytes(32)), (7, bytes(32)))),)
-SUCCESS = bytes.fromhex("8001 0000000a 00000000")
-
-
-class Script:
-    """Answers in order, the last one for ever, and keeps what it was asked."""
-
-    def __init__(self, *answers: bytes) -> None:
-        self._answers = list(answers)
-        self.asked: list[bytes] = []
-
-    def execute(self, command: bytes) -> bytes:
-        self.asked.append(command)
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-
-
-def speak(script: Script, pauses: list[float] | None = None) -> Tpm:
-    slept = [] if pauses is None else pauses
-    return Tpm(script, random_bytes=lambda size: b"\x5a" * size, sleep=slept.append)
-
-
-def plain(body: bytes) -> bytes:
-    return b"\x80\x01" + (10 + len(body)).to_bytes(4, "big") + bytes(4) + body
-
-
-def authorised(parameters: bytes, handle: bytes = b"") -> bytes:
-    area = bytes.fromhex("0000 01 0000")
-    body = handle + len(parameters).to_bytes(4, "big") + parameters + area
-    return b"\x80\x02" + (10 + len(body)).to_bytes(4, "big") + bytes(4) + body
 
 
 def test_flush_context_names_the_handle_as_a_parameter() -> None:
@@ -113,8 +88,8 @@ def test_a_policy_session_that_authorises_stays_and_is_then_flushed() -> None:
 def test_what_is_held_is_flushed_when_its_use_fails() -> None:
     script = Script(
         plain(bytes.fromhex("03000000 0010") + bytes(16)),
-        bytes.fromhex("8001 0000000a 0000099d"),
-        bytes.fromhex("8001 0000000a 00000910"),  # the flush fails as well: told is the first
+        refusal(0x99D),
+        refusal(0x910),  # the flush fails as well: told is the first
     )
     tpm = speak(script)
     with (
@@ -152,9 +127,8 @@ def test_an_object_with_another_name_is_refused_and_flushed() -> None:
     ],
 )
 def test_a_response_code_is_a_sentence(code: int, told: str) -> None:
-    answer = bytes.fromhex("8001 0000000a") + code.to_bytes(4, "big")
     with pytest.raises(TpmError) as caught:
-        speak(Script(answer)).pcr_read(SELECTION)
+        speak(Script(refusal(code))).pcr_read(SELECTION)
     assert told in caught.value.sentence
     assert caught.value.sentence.endswith(".")
     assert caught.value.code == code
@@ -176,9 +150,9 @@ def test_an_error_is_recognised_whatever_it_is_about() -> None:
     assert not TpmError(None, "It is gone.").says(errors.POLICY_FAIL)
 
 
-@pytest.mark.parametrize("code", ["00000908", "0000090a", "00000922"])
-def test_a_busy_tpm_is_asked_the_same_again(code: str) -> None:
-    busy, pauses = bytes.fromhex("8001 0000000a" + code), list[float]()
+@pytest.mark.parametrize("code", [0x908, 0x90A, 0x922])
+def test_a_busy_tpm_is_asked_the_same_again(code: int) -> None:
+    busy, pauses = refusal(code), list[float]()
     script = Script(busy, busy, SUCCESS)
     speak(script, pauses).flush(0x80000000)
     assert script.asked == [script.asked[0]] * 3
@@ -187,7 +161,7 @@ def test_a_busy_tpm_is_asked_the_same_again(code: str) -> None:
 
 def test_a_tpm_that_stays_busy_is_an_error_after_ten_seconds() -> None:
     pauses: list[float] = []
-    script = Script(bytes.fromhex("8001 0000000a 00000922"))
+    script = Script(refusal(0x922))
     with pytest.raises(TpmError, match="stayed busy") as caught:
         speak(script, pauses).flush(0x80000000)
     assert caught.value.code == 0x922
@@ -203,6 +177,8 @@ def test_a_tpm_that_stays_busy_is_an_error_after_ten_seconds() -> None:
         SUCCESS + b"\0",
         bytes.fromhex("8001 0000000b 00000101 00"),
         bytes.fromhex("8002 0000000a 00000000"),
+        bytes.fromhex("8001 0000000b 00000000"),
+        bytes.fromhex("8001 00000009 00000000"),
         plain(bytes(4097)),
     ],
 )

@@ -115,3 +115,12 @@ def test_a_machine_without_a_device_is_told_what_it_lacks(tmp_path: Path) -> Non
 def test_a_device_that_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(TpmError, match="gives an error"):
         CharacterDevice(str(tmp_path))  # a directory
+
+
+def test_a_device_that_is_gone_is_an_error() -> None:
+    master, slave = os.openpty()
+    with CharacterDevice(os.ttyname(slave)) as tpm:
+        os.close(slave)
+        os.close(master)
+        with pytest.raises(TpmError, match="cannot be used"):
+            tpm.execute(COMMAND)
