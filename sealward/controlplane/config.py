@@ -87,7 +87,7 @@ class Settings:
     development: bool
     development_roots: tuple[Path, ...] = ()
     endorsements: Path | None = None
-    decision_threads: int = 4
+    decision_threads: int = 2
     policy_deadline_s: float = 0.2
 
     def require_servable(self, *, listen_anywhere: bool) -> None:

@@ -78,6 +78,10 @@ class Prepared:
         try:
             cursor.execute(compiled.text, given)
         except driver.Error as error:
+            # The traceback keeps this frame alive until garbage collection, in any thread. A cursor
+            # that still had its statement then would wait there for this connection's mutex, and
+            # two connections that do so to each other stand still.
+            cursor.close()
             raise DBAPIError.instance(None, None, error, driver.Error) from error
         return cursor
 
