@@ -22,5 +22,5 @@ _COMMANDS: Final = {
 model: Final = LazyGroup(
     "model",
     _COMMANDS,
-    help="Seal models for a workload, check sealed ones, and register them.",
+    help="Seal models, check sealed ones, register them.",
 )

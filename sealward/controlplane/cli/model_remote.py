@@ -69,7 +69,7 @@ def withdraw(plane: Remote, model: str, reason: str) -> None:
     plane.show(plane.send("POST", f"{_path(model)}/withdraw", {"reason": reason}), _MODEL)
 
 
-@click.command()
+@click.command(short_help="List every lease that ever carried a model's key.")
 @click.argument("model", metavar=_MODEL_FORM)
 @remote
 def exposure(plane: Remote, model: str) -> None:

@@ -17,7 +17,7 @@ from sealward.controlplane.server import Listening
 from sealward.verifier.rats.errors import VerifierError
 
 
-@click.command()
+@click.command(short_help="Run the control plane until told to stop.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),

@@ -8,7 +8,7 @@ from sealward.controlplane.cli.remote import Item, Remote, remote
 from sealward.controlplane.cli.terminal import write_fields, write_json, write_table
 
 
-@click.command()
+@click.command(short_help="Show nodes, policies in force and sweeps.")
 @remote
 def status(plane: Remote) -> None:
     """Show nodes, postures, policies in force, sweeps under way and the size of the log."""

@@ -19,7 +19,12 @@ _ABSENT: Final = "-"
 
 
 def printable(value: object) -> str:
-    r"""Return the text of a value with everything a terminal would act on as `\u{...}`."""
+    r"""Return the text of a value with everything a terminal would act on as `\u{...}`.
+
+    A list comes as its items, separated by commas.
+    """
+    if isinstance(value, list):
+        return ", ".join(printable(item) for item in value) or _ABSENT
     text = _ABSENT if value is None else str(value)
     return "".join(_escaped(character) for character in text)
 

@@ -23,7 +23,7 @@ _WORKLOAD: Final = {
 }
 
 
-@click.group()
+@click.group(short_help="Create workloads and pin who seals for them.")
 def workload() -> None:
     """Create workloads, pin their creators and fetch the keys that models are sealed to."""
 

@@ -67,3 +67,8 @@ def test_a_table_is_aligned_and_ends_no_line_in_spaces(capsys: pytest.CaptureFix
 def test_an_empty_table_has_its_headers(capsys: pytest.CaptureFixture[str]) -> None:
     write_table(("a", "b"), [])
     assert capsys.readouterr().out == "A  B\n"
+
+
+def test_a_list_is_shown_as_its_items_and_each_is_escaped() -> None:
+    assert printable(["admin", "auditor\x1b"]) == "admin, auditor\\u{1b}"
+    assert printable([]) == printable(None)
