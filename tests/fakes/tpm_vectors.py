@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sealward.verifier.formats.event_log import log as logs
 from sealward.verifier.formats.tpm import name, pcr_file, view
 from sealward.verifier.formats.tpm import public as publics
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.pcr import PcrBank
 from sealward.verifier.wire import pem
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from pathlib import Path

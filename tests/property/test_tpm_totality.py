@@ -22,7 +22,6 @@ from sealward.verifier.formats.event_log import ccel, facts
 from sealward.verifier.formats.event_log import log as logs
 from sealward.verifier.formats.event_log import replay as replays
 from sealward.verifier.formats.event_log.log import Digest, Event, Header, Log
-from sealward.verifier.formats.event_log.types import Bank
 from sealward.verifier.formats.tpm import (
     attest,
     credential,
@@ -34,10 +33,10 @@ from sealward.verifier.formats.tpm import (
     signature,
 )
 from sealward.verifier.formats.tpm import public as publics
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.formats.tpm.pcr import PcrBank
 from sealward.verifier.rats.errors import MalformedEvidence, RefusedEvidence
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 EXAMPLES = settings(
     max_examples=int(os.environ.get("SEALWARD_EXAMPLES", "60")),
@@ -222,7 +221,13 @@ def test_no_damaged_certificate_is_endorsed(data: DataObject) -> None:
 SEEDS_CERTIFICATE = software_tpm.ek_certificate(EK)
 
 _BANKS = st.sampled_from(
-    [(Bank.SHA1,), (Bank.SHA256,), (Bank.SHA256, Bank.SHA384), (Bank.SHA384,), (Bank.SM3_256,)]
+    [
+        (HashAlg.SHA1,),
+        (HashAlg.SHA256,),
+        (HashAlg.SHA256, HashAlg.SHA384),
+        (HashAlg.SHA384,),
+        (HashAlg.SM3_256,),
+    ]
 )
 _EVENTS = st.lists(
     st.tuples(
@@ -234,7 +239,7 @@ _EVENTS = st.lists(
 )
 
 
-def built(banks: tuple[Bank, ...], events: list[tuple[int, int, bytes]]) -> Log:
+def built(banks: tuple[HashAlg, ...], events: list[tuple[int, int, bytes]]) -> Log:
     header = Header(
         register=0,
         platform_class=0,
@@ -261,7 +266,7 @@ def built(banks: tuple[Bank, ...], events: list[tuple[int, int, bytes]]) -> Log:
 @EXAMPLES
 @given(banks=_BANKS, events=_EVENTS, locality=st.sampled_from([None, 0, 3, 4]))
 def test_a_replay_equals_a_naive_model(
-    banks: tuple[Bank, ...], events: list[tuple[int, int, bytes]], locality: int | None
+    banks: tuple[HashAlg, ...], events: list[tuple[int, int, bytes]], locality: int | None
 ) -> None:
     if locality is not None:
         events = [(0, 3, b"StartupLocality\0" + bytes((locality,))), *events]
@@ -294,13 +299,13 @@ def test_a_startup_locality_in_the_wrong_place_is_refused() -> None:
         [(0, 3, b"StartupLocality\0")],
     ):
         with pytest.raises(RefusedEvidence):
-            replays.replay(built((Bank.SHA256,), events))
-    replays.replay(built((Bank.SHA256,), [(1, 5, b"x"), locality, extended]))
+            replays.replay(built((HashAlg.SHA256,), events))
+    replays.replay(built((HashAlg.SHA256,), [(1, 5, b"x"), locality, extended]))
 
 
 def test_no_action_events_never_extend_and_other_no_actions_are_ignored() -> None:
-    log = built((Bank.SHA256,), [(0xFFFFFFFF, 3, b"SP800-155 Event3"), (3, 3, b"anything")])
-    assert replays.replay(logs.parse(logs.encode(log))).banks == ((Bank.SHA256, ()),)
+    log = built((HashAlg.SHA256,), [(0xFFFFFFFF, 3, b"SP800-155 Event3"), (3, 3, b"anything")])
+    assert replays.replay(logs.parse(logs.encode(log))).banks == ((HashAlg.SHA256, ()),)
 
 
 @pytest.mark.parametrize(
@@ -373,12 +378,12 @@ def test_facts_are_authenticated_only_where_firmware_alone_can_have_put_them() -
     on = variable("SecureBoot".encode("utf-16-le"), b"\x01")
     driver = 0x80000001
     events = [(7, driver, on), (7, 4, bytes(4)), (7, driver, on)]
-    found = facts.extract(built((Bank.SHA256,), events), Bank.SHA256, ())
+    found = facts.extract(built((HashAlg.SHA256,), events), HashAlg.SHA256, ())
     assert [(fact.value, fact.standing) for fact in found] == [
         ("enabled", facts.Standing.AUTHENTICATED),
         ("enabled", facts.Standing.DESCRIBED),
     ]
-    found = facts.extract(built((Bank.SHA256,), events), Bank.SHA256, (7,))
+    found = facts.extract(built((HashAlg.SHA256,), events), HashAlg.SHA256, (7,))
     assert {fact.standing for fact in found} == {facts.Standing.DESCRIBED}
 
 
@@ -396,4 +401,4 @@ def test_facts_are_authenticated_only_where_firmware_alone_can_have_put_them() -
     ],
 )
 def test_what_is_not_understood_says_nothing(kind: int, data: bytes) -> None:
-    assert facts.extract(built((Bank.SHA256,), [(7, kind, data)]), Bank.SHA256, ()) == ()
+    assert facts.extract(built((HashAlg.SHA256,), [(7, kind, data)]), HashAlg.SHA256, ()) == ()

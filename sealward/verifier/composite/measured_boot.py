@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 from sealward.verifier.formats.event_log import facts as boot_facts
 from sealward.verifier.formats.event_log import log as logs
 from sealward.verifier.formats.event_log import replay as replays
-from sealward.verifier.formats.event_log.types import Bank
 from sealward.verifier.rats.claims import BootFact, BootLog
 from sealward.verifier.rats.errors import Code, RefusedEvidence
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from sealward.verifier.formats.event_log.replay import Replay
@@ -40,7 +40,7 @@ def confirm(data: bytes, pcrs: tuple[PcrBank, ...]) -> BootLog:
     """
     log = logs.parse(data)
     replay = replays.replay(log)  # (1)
-    quoted = {Bank(int(item.bank)): dict(item.values) for item in pcrs}
+    quoted = {item.bank: dict(item.values) for item in pcrs}
     common = [bank for bank in log.banks if bank in quoted]
     if not common:  # (2)
         raise RefusedEvidence(
@@ -69,7 +69,7 @@ def confirm(data: bytes, pcrs: tuple[PcrBank, ...]) -> BootLog:
 
 
 def _compare(
-    replay: Replay, quoted: dict[Bank, dict[int, bytes]]
+    replay: Replay, quoted: dict[HashAlg, dict[int, bytes]]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     agrees: dict[int, bool] = {}
     for bank, values in quoted.items():

@@ -19,9 +19,10 @@ from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from sealward.verifier.formats.event_log.types import SELF_DESCRIBING, Bank, EventType
+from sealward.verifier.formats.event_log.types import SELF_DESCRIBING, EventType
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire.reader import Reader
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from sealward.verifier.formats.event_log.log import Event, Log
@@ -66,12 +67,12 @@ class Fact:
     standing: Standing
 
 
-def describes_itself(event: Event, bank: Bank) -> bool:
+def describes_itself(event: Event, bank: HashAlg) -> bool:
     """Whether the event's digest is that of its data, for types where it should be."""
     return event.type in SELF_DESCRIBING and event.digest(bank) == bank.digest(event.data)
 
 
-def extract(log: Log, bank: Bank, repeated_separators: tuple[int, ...]) -> tuple[Fact, ...]:
+def extract(log: Log, bank: HashAlg, repeated_separators: tuple[int, ...]) -> tuple[Fact, ...]:
     """Return the facts of a log in its order, digests being looked at in `bank`."""
     facts: list[Fact] = []
     closed: set[int] = set(repeated_separators)
@@ -90,7 +91,7 @@ def extract(log: Log, bank: Bank, repeated_separators: tuple[int, ...]) -> tuple
     return tuple(facts)
 
 
-def _firmware(event: Event, bank: Bank, closed: set[int]) -> bool:
+def _firmware(event: Event, bank: HashAlg, closed: set[int]) -> bool:
     return event.register not in closed and describes_itself(event, bank)
 
 
@@ -110,12 +111,12 @@ def _variable(event: Event, *, genuine: bool) -> list[Fact]:
     if (vendor, name) == (_GLOBAL_VARIABLE, _SECURE_BOOT) and content in _STATES:
         return [Fact("secure_boot", _STATES[content], event.register, standing)]
     if (vendor, name) in _KEYS:
-        value = f"{name} {Bank.SHA256.digest(content).hex()}"
+        value = f"{name} {HashAlg.SHA256.digest(content).hex()}"
         return [Fact("secure_boot_variable", value, event.register, standing)]
     return []
 
 
-def _command_line(event: Event, bank: Bank, *, hidden: bool) -> list[Fact]:
+def _command_line(event: Event, bank: HashAlg, *, hidden: bool) -> list[Fact]:
     for prefix in _COMMAND_LINES:
         if event.data.startswith(prefix):
             line = event.data.removeprefix(prefix).rstrip(b"\0")

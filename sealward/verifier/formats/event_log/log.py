@@ -16,9 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from sealward.verifier.formats.event_log.types import Bank, EventType
+from sealward.verifier.formats.event_log.types import EventType
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire.reader import Reader, check_budget
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 MAX_LOG_BYTES: Final = 1024 * 1024  # areas in ACPI tables have 64 KiB to 1 MiB, mostly padding
 MAX_EVENTS: Final = 4096  # the longest real log we know has 158
@@ -56,7 +57,7 @@ class Event:
     digests: tuple[Digest, ...]
     data: bytes = field(repr=False)
 
-    def digest(self, bank: Bank) -> bytes | None:
+    def digest(self, bank: HashAlg) -> bytes | None:
         """Return what was extended into `bank`, or None when the log does not have it."""
         return next((item.value for item in self.digests if item.algorithm == bank), None)
 
@@ -91,11 +92,11 @@ class Log:
     padding: tuple[int, int]
 
     @property
-    def banks(self) -> tuple[Bank, ...]:
+    def banks(self) -> tuple[HashAlg, ...]:
         """The hashes of the log that we can replay."""
         if self.header is None:
-            return (Bank.SHA1,)
-        known = {int(bank): bank for bank in Bank}
+            return (HashAlg.SHA1,)
+        known = {int(bank): bank for bank in HashAlg}
         return tuple(known[name] for name, _ in self.header.algorithms if name in known)
 
 
@@ -132,7 +133,7 @@ def encode(log: Log) -> bytes:
         parts += [_pack_sha1(event) for event in log.events]
     else:
         data = _pack_header(log.header)
-        zero = (Digest(Bank.SHA1, bytes(_SHA1_SIZE)),)
+        zero = (Digest(HashAlg.SHA1, bytes(_SHA1_SIZE)),)
         parts.append(_pack_sha1(Event(log.header.register, EventType.NO_ACTION, zero, data)))
         parts += [_pack_agile(event) for event in log.events]
     byte, count = log.padding
@@ -142,7 +143,7 @@ def encode(log: Log) -> bytes:
 def _sha1_record(reader: Reader) -> Event:
     what = "event"
     register, kind = reader.le(4, what), reader.le(4, what)
-    digest = Digest(Bank.SHA1, reader.take(_SHA1_SIZE, what))
+    digest = Digest(HashAlg.SHA1, reader.take(_SHA1_SIZE, what))
     return Event(register, kind, (digest,), _event_data(reader))
 
 
@@ -181,7 +182,7 @@ def _header(record: Event) -> Header:
     if not 1 <= count <= MAX_BANKS:
         raise reader.malformed(f"{what}: {count} hashes, 1 to {MAX_BANKS} are read")
     algorithms = tuple((reader.le(2, what), reader.le(2, what)) for _ in range(count))
-    known = {int(bank): bank.size for bank in Bank}
+    known = {int(bank): bank.size for bank in HashAlg}
     for name, size in algorithms:
         if size != known.get(name, size) or not 1 <= size <= _MAX_DIGEST:
             raise reader.malformed(f"{what}: a digest of {name:#06x} has not {size} bytes")

@@ -19,8 +19,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sealward.verifier.formats.event_log.types import Bank, EventType
+from sealward.verifier.formats.event_log.types import EventType
 from sealward.verifier.rats.errors import Code, RefusedEvidence
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from sealward.verifier.formats.event_log.log import Event, Log
@@ -39,15 +40,15 @@ class Replay:
         repeated_separators: registers with more than one EV_SEPARATOR, ascending.
     """
 
-    banks: tuple[tuple[Bank, tuple[tuple[int, bytes], ...]], ...]
+    banks: tuple[tuple[HashAlg, tuple[tuple[int, bytes], ...]], ...]
     repeated_separators: tuple[int, ...]
 
-    def value(self, bank: Bank, register: int) -> bytes | None:
+    def value(self, bank: HashAlg, register: int) -> bytes | None:
         """Return the value of a register, or None when the log says nothing of it."""
         return dict(dict(self.banks).get(bank, ())).get(register)
 
 
-def extend(bank: Bank, value: bytes, digest: bytes) -> bytes:
+def extend(bank: HashAlg, value: bytes, digest: bytes) -> bytes:
     """Return a register's next value."""
     return bank.digest(value + digest)
 
@@ -66,7 +67,7 @@ def replay(log: Log) -> Replay:
     )
 
 
-def _run(log: Log, bank: Bank, locality: int | None) -> tuple[tuple[int, bytes], ...]:
+def _run(log: Log, bank: HashAlg, locality: int | None) -> tuple[tuple[int, bytes], ...]:
     values: dict[int, bytes] = {}
     if locality is not None:
         values[0] = bytes((locality,)).rjust(bank.size, b"\0")

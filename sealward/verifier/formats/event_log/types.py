@@ -1,40 +1,9 @@
-"""The words of event logs: hashes, event types, and which of them describe themselves."""
+"""The words of event logs: event types, and which of them describe themselves."""
 
 from __future__ import annotations
 
-import hashlib
 from enum import IntEnum, unique
-from typing import TYPE_CHECKING, Final
-
-from cryptography.hazmat.primitives import hashes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-@unique
-class Bank(IntEnum):
-    """A hash that events are extended with (TCG Algorithm Registry)."""
-
-    SHA1 = 0x0004
-    SHA256 = 0x000B
-    SHA384 = 0x000C
-    SHA512 = 0x000D
-    SM3_256 = 0x0012
-
-    @property
-    def label(self) -> str:
-        """The name used in claims, as "sha256"."""
-        return self.name.lower()
-
-    @property
-    def size(self) -> int:
-        """Bytes of a digest."""
-        return _SIZES[self]
-
-    def digest(self, data: bytes) -> bytes:
-        """Return the hash of `data`."""
-        return _FUNCTIONS[self](data)
+from typing import Final
 
 
 @unique
@@ -84,27 +53,3 @@ SELF_DESCRIBING: Final = frozenset(
         EventType.EFI_VARIABLE_AUTHORITY,
     }
 )
-
-_SIZES: Final = {
-    Bank.SHA1: 20,
-    Bank.SHA256: 32,
-    Bank.SHA384: 48,
-    Bank.SHA512: 64,
-    Bank.SM3_256: 32,
-}
-
-
-def _sm3(data: bytes) -> bytes:
-    context = hashes.Hash(hashes.SM3())
-    context.update(data)
-    return context.finalize()
-
-
-_FUNCTIONS: Final[dict[Bank, Callable[[bytes], bytes]]] = {
-    # SHA-1 replays what old firmware logged; nothing is signed over it.
-    Bank.SHA1: lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
-    Bank.SHA256: lambda data: hashlib.sha256(data).digest(),
-    Bank.SHA384: lambda data: hashlib.sha384(data).digest(),
-    Bank.SHA512: lambda data: hashlib.sha512(data).digest(),
-    Bank.SM3_256: _sm3,
-}

@@ -11,10 +11,10 @@ from enum import IntEnum, unique
 from typing import Final, TypeAlias
 
 from sealward.verifier.formats.tpm import fields, pcr
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.pcr import PcrSelection
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire.reader import Reader, check_budget
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 MAGIC: Final = b"\xffTCG"
 MAX_ATTEST_BYTES: Final = 2048  # TPM2B_ATTEST of the reference implementation is below

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from sealward.verifier.formats.tpm import fields, keys
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.kdf import kdf_a, kdf_e
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire.reader import Reader
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from collections.abc import Callable

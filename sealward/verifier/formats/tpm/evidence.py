@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.attest import MAX_ATTEST_BYTES
 from sealward.verifier.formats.tpm.pcr import MAX_BANKS, PCR_COUNT, PcrBank
 from sealward.verifier.formats.tpm.public import MAX_PUBLIC_BYTES
 from sealward.verifier.pki.certificate import MAX_CERTIFICATE_BYTES
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import cbor
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from sealward.verifier.wire.cbor import Value

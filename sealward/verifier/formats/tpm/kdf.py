@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sealward.verifier.formats.tpm.algorithms import HashAlg
+    from sealward.verifier.wire.tcg_hash import HashAlg
 
 
 def kdf_a(

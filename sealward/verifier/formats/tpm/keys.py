@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from sealward.verifier.formats.tpm.algorithms import Curve, HashAlg, SigningScheme
+from sealward.verifier.formats.tpm.algorithms import Curve, SigningScheme
 from sealward.verifier.formats.tpm.public import (
     DEFAULT_EXPONENT,
     EccKey,
@@ -21,6 +21,7 @@ from sealward.verifier.formats.tpm.public import (
 )
 from sealward.verifier.pki.algorithms import MIN_RSA_BITS
 from sealward.verifier.rats.errors import Code, RefusedEvidence
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from sealward.verifier.formats.tpm.public import Public

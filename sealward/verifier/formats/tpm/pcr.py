@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 from sealward.verifier.formats.tpm import fields
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.wire.reader import Reader
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 MAX_BANKS: Final = 8  # TPML_PCR_SELECTION: HASH_COUNT of the reference implementation is below
 MAX_BITMAP_BYTES: Final = 4  # 24 PCRs fill 3; PCR_SELECT_MAX leaves room for no more than 32

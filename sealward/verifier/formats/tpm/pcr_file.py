@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.pcr import PcrBank, PcrSelection
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire.reader import Reader, check_budget
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 _BANKS: Final = 16
 _BITMAP: Final = 4

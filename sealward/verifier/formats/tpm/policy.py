@@ -12,8 +12,8 @@ from sealward.verifier.formats.tpm import fields, pcr
 from sealward.verifier.formats.tpm.pcr import PcrSelection
 
 if TYPE_CHECKING:
-    from sealward.verifier.formats.tpm.algorithms import HashAlg
     from sealward.verifier.formats.tpm.pcr import PcrBank
+    from sealward.verifier.wire.tcg_hash import HashAlg
 
 _CC_POLICY_PCR: Final = 0x0000017F
 _CC_POLICY_SECRET: Final = 0x00000151

@@ -14,12 +14,12 @@ from sealward.verifier.formats.tpm.algorithms import (
     CFB,
     NULL,
     Curve,
-    HashAlg,
     ObjectType,
     SigningScheme,
 )
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire.reader import Reader, check_budget
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 MAX_PUBLIC_BYTES: Final = 1024  # an RSA-4096 key comes to 600
 DEFAULT_EXPONENT: Final = 65537

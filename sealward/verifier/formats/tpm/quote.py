@@ -37,9 +37,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from sealward.verifier.formats.tpm import attest as attests
 from sealward.verifier.formats.tpm import keys, name
 from sealward.verifier.formats.tpm import signature as signatures
-from sealward.verifier.formats.tpm.algorithms import HashAlg, SigningScheme
+from sealward.verifier.formats.tpm.algorithms import SigningScheme
 from sealward.verifier.formats.tpm.attest import Attest, Quoted
 from sealward.verifier.rats.errors import Code, RefusedEvidence
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from sealward.verifier.formats.tpm.pcr import PcrBank, PcrSelection

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sealward.verifier.formats.tpm import fields
-from sealward.verifier.formats.tpm.algorithms import Curve, HashAlg, SigningScheme
+from sealward.verifier.formats.tpm.algorithms import Curve, SigningScheme
 from sealward.verifier.wire.reader import Reader
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 _MAX_RSA_BYTES: Final = 512  # RSA-4096
 

@@ -17,7 +17,6 @@ from sealward.verifier.composite.tpm_files import Part
 from sealward.verifier.composite.tpm_node import ActivatedKey, Trust
 from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.formats.tpm import evidence as tpm_evidence
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.formats.tpm.pcr import PcrBank
 from sealward.verifier.pki import certificate
@@ -28,6 +27,7 @@ from sealward.verifier.rats.distrust import DistrustEntry
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 from sealward.verifier.rats.result import Dimension, Tier, TrustVector, VerdictCode, cap
 from sealward.verifier.registry import Context
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 NONCE = bytes(range(32))
 EK = EndorsementKey(kind="p256")

@@ -14,8 +14,9 @@ from sealward.verifier.formats.event_log import ccel, facts
 from sealward.verifier.formats.event_log import log as logs
 from sealward.verifier.formats.event_log import replay as replays
 from sealward.verifier.formats.event_log.facts import Standing
-from sealward.verifier.formats.event_log.types import SELF_DESCRIBING, Bank
+from sealward.verifier.formats.event_log.types import SELF_DESCRIBING
 from sealward.verifier.wire.reader import Reader
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 _TPM_KEYS = {"header", "events", "pcrs"}
 _CCEL_KEYS = {"header", "events", "mr"}
@@ -97,7 +98,7 @@ def test_a_log_with_repeated_separators_authenticates_nothing_in_that_register(
     ccel_logs: dict[str, Vector],
 ) -> None:
     log = logs.parse(ccel_logs["ccel-dupe-separator"].read("event_log"))
-    found = facts.extract(log, Bank.SHA384, replays.replay(log).repeated_separators)
+    found = facts.extract(log, HashAlg.SHA384, replays.replay(log).repeated_separators)
     assert [fact.standing for fact in found if fact.register == 1]
     assert all(fact.standing is Standing.DESCRIBED for fact in found if fact.register == 1)
 
@@ -127,7 +128,7 @@ def test_digests_of_self_describing_events_are_those_of_their_data_but_for_known
 
 def test_the_facts_of_a_real_boot(tpm_logs: dict[str, Vector]) -> None:
     log = logs.parse(tpm_logs["evlog-ubuntu-2404-amd-sevsnp"].read("event_log"))
-    found = facts.extract(log, Bank.SHA384, ())
+    found = facts.extract(log, HashAlg.SHA384, ())
     boot = [fact for fact in found if fact.name == "secure_boot"]
     assert [(fact.value, fact.register, fact.standing) for fact in boot] == [
         ("disabled", 7, Standing.AUTHENTICATED)
@@ -148,7 +149,7 @@ def test_a_command_line_that_was_changed_in_the_log_is_only_described(
     assert forged != data
     (line,) = [
         fact
-        for fact in facts.extract(logs.parse(forged), Bank.SHA384, ())
+        for fact in facts.extract(logs.parse(forged), HashAlg.SHA384, ())
         if fact.name == "kernel_command_line"
     ]
     assert line.standing is Standing.DESCRIBED
@@ -163,7 +164,7 @@ def test_the_ccel_of_a_real_td_replays_to_the_registers_of_its_quote(vectors_dir
     quote = Reader(vector.read("quote"))
     quote.seek(48 + 328, "rtmr0")  # header, then the offset of RTMR0 in the TD report body
     for register in (1, 2, 3):
-        value = replay.value(Bank.SHA384, register)
+        value = replay.value(HashAlg.SHA384, register)
         assert value is not None
         named = ccel.register_name(register)
         assert value.hex() == body[named] == vector.expect["ccel_replay"][str(register)]
@@ -186,9 +187,9 @@ def test_the_json_log_of_dstack_extends_to_all_four_registers_of_its_quote(
         if event["event_type"] == 0x08000001:  # a run-time event of the application
             payload, named = bytes.fromhex(event["event_payload"]), event["event"].encode()
             said = (0x08000001).to_bytes(4, "little") + b":" + named + b":" + payload
-            assert digest in (b"", Bank.SHA384.digest(said))
-            digest = Bank.SHA384.digest(said)
+            assert digest in (b"", HashAlg.SHA384.digest(said))
+            digest = HashAlg.SHA384.digest(said)
         at = int(event["imr"])
-        registers[at] = replays.extend(Bank.SHA384, registers[at], digest)
+        registers[at] = replays.extend(HashAlg.SHA384, registers[at], digest)
     body = vector.expect["body"]
     assert [value.hex() for value in registers] == [body[f"rtmr{n}"] for n in range(4)]

@@ -12,11 +12,11 @@ from fakes.software_tpm import EndorsementKey, SoftwareTpm
 
 from sealward.verifier.formats.tpm import attest, credential, endorsement, name, quote, view
 from sealward.verifier.formats.tpm import public as publics
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.formats.tpm.pcr import PcrBank
 from sealward.verifier.formats.tpm.quote import VerifiedQuote
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 NONCE = bytes(range(32))
 KINDS = (

@@ -26,7 +26,6 @@ from sealward.verifier.formats.tpm import attest as attests
 from sealward.verifier.formats.tpm import credential, endorsement, keys, name, pcr, policy, quote
 from sealward.verifier.formats.tpm import public as publics
 from sealward.verifier.formats.tpm import signature as signatures
-from sealward.verifier.formats.tpm.algorithms import HashAlg
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.formats.tpm.pcr import PcrBank
 from sealward.verifier.formats.tpm.public import KeyedHash, Public
@@ -34,6 +33,7 @@ from sealward.verifier.pki import algorithms, certificate, chain
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 from sealward.verifier.wire import base64
 from sealward.verifier.wire import json as strict_json
+from sealward.verifier.wire.tcg_hash import HashAlg
 
 SWTPM = ("tpm-swtpm-rsa", "tpm-swtpm-ecc")
 GCE_BANKS = ("sha1", "sha256", "sha384")
