@@ -212,7 +212,7 @@ def measure(stage: Stage, *, rounds: int, nodes: int) -> dict[str, object]:
         others.go()
         renewals = others.result()["renewals"]
     return {
-        "name": "revocation",
+        "name": "Time to revoke",
         "what": "from the administrator's request to the first refused inference over HTTP",
         "unit": "ms",
         "rows": [

@@ -210,7 +210,7 @@ def measure(stage: Stage, *, processes: int, agents: int, seconds: float) -> dic
         ),
     ]
     return {
-        "name": "roundtrip",
+        "name": "Round trips",
         "what": "attest-appraise-lease round trips over gRPC with mutual TLS on SQLite",
         "unit": "ms",
         "rows": rows,

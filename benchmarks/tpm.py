@@ -88,7 +88,7 @@ def document(result: dict[str, Any]) -> dict[str, Any]:
         notes.append(f"{label}: {result[f'{name}_above_ns'] / 1e3:.0f} us above the raw check.")
     return {
         "name": "TPM quote verification",
-        "what": "A whole quote with its PCR values, claims included, against one raw signature check.",
+        "what": "A whole quote with its PCR values, claims included, against one raw check.",
         "unit": "us",
         "rows": rows,
         "notes": [*notes, f"Target: at most {_BAR_NS / 1e3:.0f} us above."],
