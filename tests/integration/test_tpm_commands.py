@@ -28,7 +28,7 @@ from sealward.enclave_agent.attesters.tpm.transport import Socket
 from sealward.verifier.formats.tpm import credential, name, pcr, policy, public
 from sealward.verifier.formats.tpm import keys as key_rules
 from sealward.verifier.formats.tpm import quote as quotes
-from sealward.verifier.formats.tpm.algorithms import HashAlg as VerifierHash
+from sealward.verifier.wire.tcg_hash import HashAlg as VerifierHash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

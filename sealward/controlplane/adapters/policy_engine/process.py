@@ -64,7 +64,7 @@ class Worker:
             env={},
             start_new_session=True,  # a Ctrl-C at the terminal is the control plane's business
         )
-        if self._process.stdin is None or self._process.stdout is None:  # pragma: no cover
+        if self._process.stdin is None or self._process.stdout is None:
             raise AssertionError("both were asked for")
         self._in = self._process.stdin.fileno()
         self._out = self._process.stdout.fileno()
