@@ -115,6 +115,69 @@ class Challenge(_message.Message):
 Global___Challenge: _TypeAlias = Challenge  # noqa: Y015
 
 @_typing.final
+class CredentialRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
+    TLS_SPKI_FIELD_NUMBER: _builtins.int
+    AK_PUBLIC_FIELD_NUMBER: _builtins.int
+    EK_PUBLIC_FIELD_NUMBER: _builtins.int
+    EK_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    ticket: _builtins.bytes
+    """of the challenge that the enrolment will answer"""
+    tls_spki: _builtins.bytes
+    """the key the challenge is bound to"""
+    ak_public: _builtins.bytes
+    """TPMT_PUBLIC of the attestation key"""
+    ek_public: _builtins.bytes
+    """TPMT_PUBLIC of the endorsement key"""
+    ek_certificate: _builtins.bytes
+    """DER"""
+    def __init__(
+        self,
+        *,
+        protocol_version: _builtins.int = ...,
+        ticket: _builtins.bytes = ...,
+        tls_spki: _builtins.bytes = ...,
+        ak_public: _builtins.bytes = ...,
+        ek_public: _builtins.bytes = ...,
+        ek_certificate: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ak_public", b"ak_public", "ek_certificate", b"ek_certificate", "ek_public", b"ek_public", "protocol_version", b"protocol_version", "ticket", b"ticket", "tls_spki", b"tls_spki"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CredentialRequest: _TypeAlias = CredentialRequest  # noqa: Y015
+
+@_typing.final
+class TpmCredential(_message.Message):
+    """What TPM2_ActivateCredential takes, without the sizes in front."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_OBJECT_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_SECRET_FIELD_NUMBER: _builtins.int
+    id_object: _builtins.bytes
+    encrypted_secret: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        id_object: _builtins.bytes = ...,
+        encrypted_secret: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encrypted_secret", b"encrypted_secret", "id_object", b"id_object"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TpmCredential: _TypeAlias = TpmCredential  # noqa: Y015
+
+@_typing.final
 class AgentDescription(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -148,6 +211,7 @@ class EnrollRequest(_message.Message):
     PROOF_FIELD_NUMBER: _builtins.int
     JOIN_TOKEN_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_PROOF_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     ticket: _builtins.bytes
     binding: _builtins.bytes
@@ -158,6 +222,8 @@ class EnrollRequest(_message.Message):
     """by the bound TLS key over the challenge and the binding"""
     join_token: _builtins.str
     """empty when the node has none"""
+    credential_proof: _builtins.bytes
+    """a TPM node's: that its TPM opened the credential (docs/specs/tpm-node.md 3); else empty"""
     @_builtins.property
     def agent(self) -> Global___AgentDescription: ...
     def __init__(
@@ -170,10 +236,11 @@ class EnrollRequest(_message.Message):
         proof: _builtins.bytes = ...,
         join_token: _builtins.str = ...,
         agent: Global___AgentDescription | None = ...,
+        credential_proof: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "binding", b"binding", "evidence", b"evidence", "join_token", b"join_token", "proof", b"proof", "protocol_version", b"protocol_version", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "binding", b"binding", "credential_proof", b"credential_proof", "evidence", b"evidence", "join_token", b"join_token", "proof", b"proof", "protocol_version", b"protocol_version", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,6 +401,7 @@ class AttestResponse(_message.Message):
     DENIAL_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     ATTEST_AGAIN_IN_MS_FIELD_NUMBER: _builtins.int
+    TPM_LOCK_FIELD_NUMBER: _builtins.int
     posture: _builtins.str
     terms: _builtins.bytes
     """COSE_Sign1, docs/specs/signed-terms.md; empty when nothing is granted or held"""
@@ -355,6 +423,10 @@ class AttestResponse(_message.Message):
     def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseDenial]:
         """workloads asked for and not granted"""
 
+    @_builtins.property
+    def tpm_lock(self) -> Global___TpmCredential:
+        """opens the inner layer of content_keys (docs/specs/tpm-node.md 4)"""
+
     def __init__(
         self,
         *,
@@ -366,10 +438,11 @@ class AttestResponse(_message.Message):
         denial: Global___Denial | None = ...,
         refused: _abc.Iterable[Global___LeaseDenial] | None = ...,
         attest_again_in_ms: _builtins.int = ...,
+        tpm_lock: Global___TpmCredential | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["denial", b"denial", "ratchet", b"ratchet"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["denial", b"denial", "ratchet", b"ratchet", "tpm_lock", b"tpm_lock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attest_again_in_ms", b"attest_again_in_ms", "certificate_chain", b"certificate_chain", "content_keys", b"content_keys", "denial", b"denial", "posture", b"posture", "ratchet", b"ratchet", "refused", b"refused", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attest_again_in_ms", b"attest_again_in_ms", "certificate_chain", b"certificate_chain", "content_keys", b"content_keys", "denial", b"denial", "posture", b"posture", "ratchet", b"ratchet", "refused", b"refused", "terms", b"terms", "tpm_lock", b"tpm_lock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class EnrollmentStub:
                 request_serializer=sealward_dot_protos_dot_agent__pb2.ChallengeRequest.SerializeToString,
                 response_deserializer=sealward_dot_protos_dot_agent__pb2.Challenge.FromString,
                 _registered_method=True)
+        self.GetCredential = channel.unary_unary(
+                '/sealward.agent.v1.Enrollment/GetCredential',
+                request_serializer=sealward_dot_protos_dot_agent__pb2.CredentialRequest.SerializeToString,
+                response_deserializer=sealward_dot_protos_dot_agent__pb2.TpmCredential.FromString,
+                _registered_method=True)
         self.Enroll = channel.unary_unary(
                 '/sealward.agent.v1.Enrollment/Enroll',
                 request_serializer=sealward_dot_protos_dot_agent__pb2.EnrollRequest.SerializeToString,
@@ -58,6 +63,13 @@ class EnrollmentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCredential(self, request, context):
+        """For a TPM node: a credential that only the TPM of its endorsement key opens (docs/specs/tpm-node.md 3). Never writes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Enroll(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -71,6 +83,11 @@ def add_EnrollmentServicer_to_server(servicer, server):
                     servicer.GetChallenge,
                     request_deserializer=sealward_dot_protos_dot_agent__pb2.ChallengeRequest.FromString,
                     response_serializer=sealward_dot_protos_dot_agent__pb2.Challenge.SerializeToString,
+            ),
+            'GetCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCredential,
+                    request_deserializer=sealward_dot_protos_dot_agent__pb2.CredentialRequest.FromString,
+                    response_serializer=sealward_dot_protos_dot_agent__pb2.TpmCredential.SerializeToString,
             ),
             'Enroll': grpc.unary_unary_rpc_method_handler(
                     servicer.Enroll,
@@ -106,6 +123,33 @@ class Enrollment:
             '/sealward.agent.v1.Enrollment/GetChallenge',
             sealward_dot_protos_dot_agent__pb2.ChallengeRequest.SerializeToString,
             sealward_dot_protos_dot_agent__pb2.Challenge.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealward.agent.v1.Enrollment/GetCredential',
+            sealward_dot_protos_dot_agent__pb2.CredentialRequest.SerializeToString,
+            sealward_dot_protos_dot_agent__pb2.TpmCredential.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class EnrollmentStub:
     def __new__(cls, channel: _aio.Channel) -> EnrollmentAsyncStub: ...
     GetChallenge: _grpc.UnaryUnaryMultiCallable[_agent_pb2.ChallengeRequest, _agent_pb2.Challenge]
     """Asking for a challenge never writes anything."""
+    GetCredential: _grpc.UnaryUnaryMultiCallable[_agent_pb2.CredentialRequest, _agent_pb2.TpmCredential]
+    """For a TPM node: a credential that only the TPM of its endorsement key opens (docs/specs/tpm-node.md 3). Never writes."""
     Enroll: _grpc.UnaryUnaryMultiCallable[_agent_pb2.EnrollRequest, _agent_pb2.EnrollResponse]
 
 @_typing.type_check_only
@@ -48,6 +50,8 @@ class EnrollmentAsyncStub(EnrollmentStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetChallenge: _aio.UnaryUnaryMultiCallable[_agent_pb2.ChallengeRequest, _agent_pb2.Challenge]  # type: ignore[assignment]
     """Asking for a challenge never writes anything."""
+    GetCredential: _aio.UnaryUnaryMultiCallable[_agent_pb2.CredentialRequest, _agent_pb2.TpmCredential]  # type: ignore[assignment]
+    """For a TPM node: a credential that only the TPM of its endorsement key opens (docs/specs/tpm-node.md 3). Never writes."""
     Enroll: _aio.UnaryUnaryMultiCallable[_agent_pb2.EnrollRequest, _agent_pb2.EnrollResponse]  # type: ignore[assignment]
 
 class EnrollmentServicer(metaclass=_abc_1.ABCMeta):
@@ -60,6 +64,14 @@ class EnrollmentServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.Challenge, _abc.Awaitable[_agent_pb2.Challenge]]:
         """Asking for a challenge never writes anything."""
+
+    @_abc_1.abstractmethod
+    def GetCredential(
+        self,
+        request: _agent_pb2.CredentialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_pb2.TpmCredential, _abc.Awaitable[_agent_pb2.TpmCredential]]:
+        """For a TPM node: a credential that only the TPM of its endorsement key opens (docs/specs/tpm-node.md 3). Never writes."""
 
     @_abc_1.abstractmethod
     def Enroll(

@@ -133,6 +133,19 @@ class SoftwareTpm:
         return head + b"".join(tpm2b(part) for part in parts)
 
 
+def lock_object(
+    banks: dict[str, dict[int, bytes]], *, attributes: int = 0x492, policy: bytes | None = None
+) -> bytes:
+    """TPMT_PUBLIC of a keyed-hash object that only the state of `banks` activates."""
+    if policy is None:
+        values = b"".join(some[index] for some in banks.values() for index in sorted(some))
+        pcrs = struct.pack(">I", 0x17F) + selection(banks) + hashlib.sha256(values).digest()
+        state = hashlib.sha256(bytes(32) + pcrs).digest()
+        policy = hashlib.sha256(state + struct.pack(">II", 0x16C, 0x147)).digest()
+    head = struct.pack(">HHI", 8, ALG["sha256"], attributes) + tpm2b(policy)
+    return head + struct.pack(">H", 0x10) + tpm2b(hashlib.sha256(b"unique").digest())
+
+
 @dataclass(frozen=True, kw_only=True)
 class EndorsementKey:
     """An endorsement key and its certificate under a local CA."""

@@ -104,6 +104,8 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
                 pcrs=PCRS,
                 event_log=small_log(),
                 ek_certificate=software_tpm.ek_certificate(EK),
+                ek_public=EK.public,
+                lock_public=software_tpm.lock_object(TPM.banks),
             )
         ),
     ),

@@ -6,7 +6,9 @@ Numbered procedure of `authenticate`:
     (2) the certificate of the endorsement key, when there is one, chains to a tenant's anchor;
     (3) the attestation key is in the TPM of this certificate only if the caller has seen it open a
         credential (`activated`); otherwise the claims say "unproven" and carry a verdict;
-    (4) the event log, when there is one, is held against the quoted PCRs (measured_boot.py).
+    (4) the event log, when there is one, is held against the quoted PCRs (measured_boot.py);
+    (5) the public area of the endorsement key, when it came along, is the certified one, and the
+        lock object demands the quoted state (formats/tpm/lock.py).
 
 The caller MUST check that `claims.report_data` binds what it expects.
 """
@@ -18,8 +20,10 @@ from typing import TYPE_CHECKING
 
 from sealward.verifier.composite import measured_boot
 from sealward.verifier.formats.tpm import claims as tpm_claims
-from sealward.verifier.formats.tpm import endorsement, public, quote
+from sealward.verifier.formats.tpm import endorsement, lock, public, quote
+from sealward.verifier.formats.tpm.lock import TpmLock
 from sealward.verifier.rats.claims import KeyResidency
+from sealward.verifier.rats.errors import Code, RefusedEvidence
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,11 +65,19 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedNode:
-    """What `authenticate` found: claims, and quote and endorsement behind them."""
+    """What `authenticate` found: claims, and quote and endorsement behind them.
+
+    Attributes:
+        claims: normalised.
+        quote: the authenticated quote.
+        ek: the endorsement key, where its certificate came along.
+        lock: what keys for this TPM in this state are locked with; None where no object came along.
+    """
 
     claims: Claims
     quote: VerifiedQuote = field(repr=False)
     ek: EndorsedEk | None = field(repr=False)
+    lock: TpmLock | None = field(repr=False, default=None)
 
 
 def authenticate(
@@ -93,6 +105,7 @@ def authenticate(
     event_log = None
     if evidence.event_log is not None:  # (4)
         event_log = measured_boot.confirm(evidence.event_log, verified.pcrs)
+    locked = _lock(evidence, ek, verified)  # (5)
     claims = tpm_claims.normalise(
         verified,
         now=now,
@@ -101,4 +114,22 @@ def authenticate(
         event_log=event_log,
         distrusted=distrusted,
     )
-    return VerifiedNode(claims, verified, ek)
+    return VerifiedNode(claims, verified, ek, locked)
+
+
+def _lock(evidence: Evidence, ek: EndorsedEk | None, verified: VerifiedQuote) -> TpmLock | None:
+    if evidence.ek_public is None and evidence.lock_public is None:
+        return None
+    if ek is None or evidence.ek_public is None:
+        raise RefusedEvidence(
+            Code.LOCK_INVALID,
+            "a lock object, or the public area of an endorsement key, came without what it needs",
+            claim="tpm.lock",
+            expected="the endorsement key's certificate and public area beside the lock object",
+            hint="send certificate, public area and lock object together",
+        )
+    ek_public = public.parse(evidence.ek_public)
+    endorsement.check_key(ek, ek_public)
+    if evidence.lock_public is None:
+        return None
+    return lock.check(ek_public, public.parse(evidence.lock_public), verified.pcrs)

@@ -163,16 +163,24 @@ class BootLog:
 
 @dataclass(frozen=True, slots=True)
 class EndorsementKey:
-    """The TPM, as its vendor's certificate names it; `sha256` is of the key's DER SPKI."""
+    """The TPM, as its vendor's certificate names it.
+
+    Attributes:
+        sha256: of the key's DER SubjectPublicKeyInfo, lower-case hex.
+        manufacturer, model, version: as the vendor writes them.
+        root_sha256: fingerprint of the tenant's anchor that the chain ends in, lower-case hex.
+    """
 
     sha256: str
     manufacturer: str
     model: str
     version: str
+    root_sha256: str
 
     def to_json(self) -> dict[str, Json]:
         """Return the JSON form."""
         return {
+            "root_sha256": self.root_sha256,
             "sha256": self.sha256,
             "manufacturer": self.manufacturer,
             "model": self.model,

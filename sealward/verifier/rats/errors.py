@@ -44,6 +44,7 @@ class Code(StrEnum):
     CHIP_MISMATCH = "chip_mismatch"
     KEY_ATTRIBUTES_FORBIDDEN = "key_attributes_forbidden"
     PCR_MISMATCH = "pcr_mismatch"
+    LOCK_INVALID = "lock_invalid"
     EVENT_LOG_INVALID = "event_log_invalid"
     EVENT_LOG_MISMATCH = "event_log_mismatch"
 

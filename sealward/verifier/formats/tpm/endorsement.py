@@ -89,6 +89,7 @@ class EndorsedEk:
         model, version: as the vendor writes them.
         spki: DER SubjectPublicKeyInfo of the key.
         development: the root is a development root, or the TPM is software by its own name.
+        root_sha256: fingerprint of the anchor that the chain ends in, lower-case hex.
         window: when the whole chain is valid.
         chain: the subjects, leaf first.
     """
@@ -98,6 +99,7 @@ class EndorsedEk:
     version: str
     spki: bytes = field(repr=False)
     development: bool
+    root_sha256: str
     window: chain.Window
     chain: tuple[str, ...]
 
@@ -145,6 +147,7 @@ def endorse(
         version=version,
         spki=path[0].spki,
         development=anchor.development or model.casefold() in _SOFTWARE_MODELS,
+        root_sha256=anchor.sha256,
         window=window,
         chain=tuple(member.subject.text for member in path),
     )

@@ -1,9 +1,11 @@
 """Our TPM evidence payload, media type application/vnd.sealward.tpm-evidence+cbor.
 
     {
-      1: TPMS_ATTEST of the quote,          4: [ + [ bank: uint, [ + [ index: uint, value ] ] ] ],
-      2: TPMT_SIGNATURE,                    5: event log / null,
-      3: TPMT_PUBLIC of the AK,             6: certificate of the EK (DER) / null,
+      1: TPMS_ATTEST of the quote,          5: event log / null,
+      2: TPMT_SIGNATURE,                    6: certificate of the EK (DER) / null,
+      3: TPMT_PUBLIC of the AK,             7: TPMT_PUBLIC of the EK / null,
+      4: [ + [ bank: uint, [ + [ index: uint, value ] ] ] ],
+                                            8: TPMT_PUBLIC of the lock object / null,
     }                                                                       deterministic CBOR
 
 Banks ascend by identifier, PCRs by index: one state has one encoding. Specification:
@@ -31,7 +33,7 @@ MAX_LOG_BYTES: Final = 192 * 1024  # real logs have 15 to 50 KiB; the envelope h
 _MAX_SIGNATURE_BYTES: Final = 1024
 _MAX_BYTES: Final = 256 * 1024
 _PAIR: Final = 2
-_KEYS: Final = frozenset(range(1, 7))
+_KEYS: Final = frozenset(range(1, 9))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class Evidence:
         pcrs: the values quoted, banks ascending by identifier.
         event_log: as firmware and kernel left it, or None.
         ek_certificate: DER, or None.
+        ek_public: TPMT_PUBLIC of the endorsement key, or None.
+        lock_public: TPMT_PUBLIC of the lock object (docs/specs/tpm-node.md 4), or None.
     """
 
     message: bytes = field(repr=False)
@@ -53,6 +57,8 @@ class Evidence:
     pcrs: tuple[PcrBank, ...]
     event_log: bytes | None = field(repr=False, default=None)
     ek_certificate: bytes | None = field(repr=False, default=None)
+    ek_public: bytes | None = field(repr=False, default=None)
+    lock_public: bytes | None = field(repr=False, default=None)
 
 
 def encode(evidence: Evidence) -> bytes:
@@ -68,6 +74,8 @@ def encode(evidence: Evidence) -> bytes:
             ],
             5: evidence.event_log,
             6: evidence.ek_certificate,
+            7: evidence.ek_public,
+            8: evidence.lock_public,
         }
     )
 
@@ -81,17 +89,21 @@ def parse(payload: bytes) -> Evidence:
     what = "TPM evidence"
     value = cbor.decode(payload, what=what, max_bytes=_MAX_BYTES)
     if not isinstance(value, dict) or value.keys() != _KEYS:
-        raise MalformedEvidence(0, f"{what}: not a map of exactly 1 to 6")
+        raise MalformedEvidence(0, f"{what}: not a map of exactly 1 to 8")
     return Evidence(
         message=_octets(value[1], MAX_ATTEST_BYTES, "quote"),
         signature=_octets(value[2], _MAX_SIGNATURE_BYTES, "signature"),
         ak_public=_octets(value[3], MAX_PUBLIC_BYTES, "AK public"),
         pcrs=_banks(value[4]),
-        event_log=None if value[5] is None else _octets(value[5], MAX_LOG_BYTES, "event log"),
-        ek_certificate=(
-            None if value[6] is None else _octets(value[6], MAX_CERTIFICATE_BYTES, "EK certificate")
-        ),
+        event_log=_optional(value[5], MAX_LOG_BYTES, "event log"),
+        ek_certificate=_optional(value[6], MAX_CERTIFICATE_BYTES, "EK certificate"),
+        ek_public=_optional(value[7], MAX_PUBLIC_BYTES, "EK public"),
+        lock_public=_optional(value[8], MAX_PUBLIC_BYTES, "lock object"),
     )
+
+
+def _optional(value: Value, most: int, what: str) -> bytes | None:
+    return None if value is None else _octets(value, most, what)
 
 
 def _octets(value: Value, most: int, what: str) -> bytes:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CC_POLICY_PCR: Final = 0x0000017F
 _CC_POLICY_SECRET: Final = 0x00000151
+_CC_POLICY_COMMAND_CODE: Final = 0x0000016C
 
 
 def start(algorithm: HashAlg) -> bytes:
@@ -50,3 +51,8 @@ def policy_secret(
     """Return the digest after PolicySecret with the authorisation of `entity_name`."""
     first = algorithm.digest(previous + fields.be(_CC_POLICY_SECRET, 4) + entity_name)
     return algorithm.digest(first + policy_ref)
+
+
+def policy_command_code(algorithm: HashAlg, previous: bytes, code: int) -> bytes:
+    """Return the digest after PolicyCommandCode: the object is for this command alone."""
+    return algorithm.digest(previous + fields.be(_CC_POLICY_COMMAND_CODE, 4) + fields.be(code, 4))
