@@ -7,6 +7,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 EXAMPLES ?= 20000
 UPGRADE ?=
+ATTESTER ?= software
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,8 +24,8 @@ PROTO := sealward/protos/agent.proto
 help: ## list the targets
 	@awk -F ': .*## |:.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## play the main job through real processes and check every answer
-	$(BIN)/python -m sealward_devkit.demo
+demo: $(INSTALLED) ## play the main job through real processes and check every answer (ATTESTER=tpm: on swtpm)
+	$(BIN)/python -m sealward_devkit.demo --attester $(ATTESTER)
 
 test: check tests ## all that a landing must keep true: check, then tests
 

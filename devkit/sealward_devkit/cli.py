@@ -1,4 +1,4 @@
-"""The `sealward-devkit` command: makes development roots, platforms, measurements and reports.
+"""The `sealward-devkit` command: development roots, platforms, measurements, reports and TPMs.
 
 Errors are one sentence on standard error with exit status 1; `--json` prints one JSON object.
 """
@@ -33,6 +33,7 @@ from sealward_devkit.platform import vcek_platform, vlek_platform
 from sealward_devkit.snp.hierarchy import MAXIMUM_ROOT_LIFE
 from sealward_devkit.snp.products import Product
 from sealward_devkit.snp.report import DEFAULT_POLICY, development_measurement
+from sealward_devkit.tpm.cli import tpm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,7 +63,10 @@ def _hex_of(size: int) -> Callable[[str], bytes]:
 @click.group()
 @click.version_option(sealward_devkit.__version__, prog_name="sealward-devkit")
 def main() -> None:
-    """Development only: genuine SEV-SNP evidence under a root generated on the spot."""
+    """Development only: genuine evidence under a root generated on the spot."""
+
+
+main.add_command(tpm)
 
 
 @main.group()

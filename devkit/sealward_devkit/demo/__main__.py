@@ -7,26 +7,38 @@ import sys
 import tempfile
 from pathlib import Path
 
+from sealward_devkit.demo.hardware import KINDS, Hardware
 from sealward_devkit.demo.stage import Stage, WentWrong
 from sealward_devkit.demo.story import play
+from sealward_devkit.directories import DevelopmentFilesError
 
 
 def main() -> int:
     """Play the story; return 0 when every step was exactly as told."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--keep", type=Path, help="work in this new folder and leave it behind")
+    parser.add_argument(
+        "--attester",
+        choices=sorted(KINDS),
+        default="software",
+        help="where evidence comes from: minted SEV-SNP reports, or swtpm (default: %(default)s)",
+    )
     arguments = parser.parse_args()
+    hardware = KINDS[arguments.attester]()
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True)
-        return _play(arguments.keep)
+        return _play(arguments.keep.resolve(), hardware)
     with tempfile.TemporaryDirectory(prefix="sealward-demo-") as folder:
-        return _play(Path(folder))
+        return _play(Path(folder), hardware)
 
 
-def _play(folder: Path) -> int:
+def _play(folder: Path, hardware: Hardware) -> int:
     stage = Stage(folder)
     try:
-        play(stage)
+        play(stage, hardware)
+    except DevelopmentFilesError as error:
+        print(f"\nThis machine lacks something: {error}", file=sys.stderr)
+        return 1
     except WentWrong as error:
         print(f"\nThis step did not go as told: {error}", file=sys.stderr)
         stage.show_logs(sys.stderr)

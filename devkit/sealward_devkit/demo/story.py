@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sealward_devkit.demo.callers import Caller, Stream, features, labels, model_file
+from sealward_devkit.demo.hardware import SET, TRUST, Hardware, Launch, Value
 from sealward_devkit.demo.stage import Json, Process, Stage, WentWrong, require, wait_for
 
 TRUST_DOMAIN: Final = "development.demo.sealward.invalid"
@@ -46,25 +47,28 @@ class Plane:
     agents: str
 
 
-def play(stage: Stage) -> None:
+def play(stage: Stage, hardware: Hardware) -> None:
     """Play all eight steps; raises WentWrong at the first that is not exactly as told."""
-    plane = start_control_plane(stage)
-    set_policies(stage)
+    plane = start_control_plane(stage, hardware)
+    set_policies(stage, hardware)
     caller_token = seal_and_register(stage)
-    first, second = admit_nodes(stage, plane)
-    callers = run_inference(stage, (first, second), caller_token)
-    withdraw(stage, first, callers)
-    plane = lose_control_plane(stage, plane, second, callers[1])
+    nodes = admit_nodes(stage, hardware, plane)
+    callers = run_inference(stage, nodes, caller_token)
+    withdraw(stage, hardware, nodes[0], callers)
+    if hardware.tamper_register is not None:
+        tamper(stage, hardware, nodes[2], (callers[2], callers[1]))
+    plane = lose_control_plane(stage, hardware, plane, nodes[1], callers[1])
     prove(stage)
-    for process in (first.process, second.process, plane.process):
+    for process in (*(node.process for node in nodes), plane.process):
         require(process.stop() == 0, f"{process.name} did not end cleanly")
 
 
-def start_control_plane(stage: Stage) -> Plane:
+def start_control_plane(stage: Stage, hardware: Hardware) -> Plane:
     """Step 1: keys and the one-time credential come into being, readable by their owner only."""
     with stage.step(1, "control plane started") as say:
-        stage.run("sealward-devkit", "root", "create", "root", "--product", "Milan")
-        plane = _serve(stage, rest="127.0.0.1:0", enrollment="127.0.0.1:0", agents="127.0.0.1:0")
+        hardware.prepare(stage)
+        fresh = {"rest": "127.0.0.1:0", "enrollment": "127.0.0.1:0", "agents": "127.0.0.1:0"}
+        plane = _serve(stage, hardware, **fresh)
         secrets = [*(stage.folder / "plane" / "keys").iterdir()]
         secrets.append(stage.folder / "plane" / "bootstrap-credential")
         for path in secrets:
@@ -80,41 +84,14 @@ def start_control_plane(stage: Stage) -> Plane:
     return plane
 
 
-def set_policies(stage: Stage) -> None:
-    """Step 2: shipped policies, a reference set, two platforms."""
+def set_policies(stage: Stage, hardware: Hardware) -> None:
+    """Step 2: shipped policies, a reference set, platforms."""
     with stage.step(2, "policies active") as say:
         for kind in ("enrollment", "appraisal", "release"):
             pushed = stage.run("sealward", "policy", "push", "--shipped", kind)
             stage.run("sealward", "policy", "activate", str(pushed["digest"]))
-        document = {
-            "name": "agent-images",
-            "not_after": None,
-            "values": [
-                _image("agent 1.0", measurement(stage, "agent-1.0")),
-                _image("agent 1.1", measurement(stage, "agent-1.1")),
-                {
-                    "kind": "tcb_floor",
-                    "key": "snp/Milan",
-                    "value": {"bootloader": 3, "tee": 0, "snp": 8, "microcode": 115},
-                },
-            ],
-        }
-        (stage.folder / "reference.json").write_text(json.dumps(document))
-        stage.run("sealward", "reference", "import", "reference.json")
-        for name in ("platform-1", "platform-2", "platform-3"):
-            made = stage.run(
-                "sealward-devkit",
-                "platform",
-                "create",
-                "--root",
-                "root",
-                "--product",
-                "Milan",
-                name,
-            )
-            if name != "platform-3":
-                stage.run("sealward", "platform", "allow", str(made["platform_id"]))
-        say("reference set of 2 images and 1 TCB floor imported, 2 of 3 platforms allowed")
+        stage.run("sealward", "trust", "show", "-o", TRUST)
+        say(hardware.vouch(stage))
 
 
 def seal_and_register(stage: Stage) -> str:
@@ -141,46 +118,50 @@ def seal_and_register(stage: Stage) -> str:
     return str(minted["credential"])
 
 
-def admit_nodes(stage: Stage, plane: Plane) -> tuple[Node, Node]:
-    """Step 4: two nodes get a lease; an unknown image is refused, an unknown platform pends."""
+def admit_nodes(stage: Stage, hardware: Hardware, plane: Plane) -> tuple[Node, ...]:
+    """Step 4: good nodes get a lease; an unknown image is refused, an unknown platform pends."""
     with stage.step(4, "nodes decided") as say:
-        stage.run("sealward", "trust", "show", "-o", "trust.json")
-        launches = (
-            ("node-1", "agent-1.0", "platform-1"),
-            ("node-2", "agent-1.1", "platform-2"),
-            ("node-3", "agent-tampered", "platform-1"),
-            ("node-4", "agent-1.0", "platform-3"),
-        )
-        nodes = [_start_agent(stage, plane, *launch) for launch in launches]
-        for node in nodes[:2]:
+        launches = [
+            Launch("node-1", "agent-1.0", "platform-1"),
+            Launch("node-2", "agent-1.1", "platform-2"),
+            Launch("node-3", "agent-tampered", "platform-1"),
+            Launch("node-4", "agent-1.0", "platform-3"),
+        ]
+        if hardware.tamper_register is not None:
+            launches.append(Launch("node-5", "agent-1.1", "platform-2"))
+        nodes = {one.node: _start_agent(stage, hardware, plane, one) for one in launches}
+        rejected, pending = nodes.pop("node-3"), nodes.pop("node-4")
+        for node in nodes.values():
             wait_for(f"a lease on {node.name}", START_S, lambda: _lease(node))  # noqa: B023 - at once
-            require(_seen(stage, node)["posture"] == "compliant", f"{node.name} is not compliant")
-        say("node-1 and node-2 compliant with a lease")
-        for node, state in ((nodes[2], "rejected"), (nodes[3], "pending")):
+            posture = _seen(stage, node)["posture"]
+            require(posture == hardware.posture, f"{node.name} is {posture}")
+        say(f"{', '.join(nodes)} {hardware.posture} with a lease")
+        for node, state in ((rejected, "rejected"), (pending, "pending")):
             wait_for(
                 f"{node.name} {state}",
                 START_S,
                 lambda: _seen(stage, node)["state"] == state or None,  # noqa: B023 - at once
             )
             require(not _status(node)["leases"], f"{node.name} holds a lease")
-        reason = _reason(stage, nodes[2], "unknown_measurement")
-        require(reason["actual"] == measurement(stage, "agent-tampered"), f"wrong claim: {reason}")
+        reason = _reason(stage, rejected, "unknown_measurement")
+        found = str(reason["actual"])
+        require(found in hardware.digests(stage, "agent-tampered"), f"wrong claim: {reason}")
         say(f"node-3 rejected: {reason['claim']} expected {reason['expected']!r}")
-        say(f"found {str(reason['actual'])[:16]}...")
-        _reason(stage, nodes[3], "platform_unknown")
+        say(f"found {found[:16]}...")
+        _reason(stage, pending, "platform_unknown")
         say("node-4 pends: platform unknown")
-        for node in nodes[2:]:
+        for node in (rejected, pending):
             node.process.stop()
-    return nodes[0], nodes[1]
+    return tuple(nodes.values())
 
 
-def run_inference(stage: Stage, nodes: tuple[Node, Node], token: str) -> tuple[Caller, Caller]:
+def run_inference(stage: Stage, nodes: tuple[Node, ...], token: str) -> tuple[Caller, ...]:
     """Step 5: a file is classified through each node, bit for bit as the plain model does it."""
-    with stage.step(5, "inference through both nodes") as say:
+    with stage.step(5, f"inference through {len(nodes)} nodes") as say:
         content = Path(__file__).read_bytes()
         row = features(content)
         plain = _plain_answer(row)
-        callers = (Caller(nodes[0].port, token), Caller(nodes[1].port, token))
+        callers = tuple(Caller(node.port, token) for node in nodes)
         for caller in callers:
             wait_for("a ready model", START_S, lambda: caller.ask(row).is_success or None)  # noqa: B023 - at once
             sealed = caller.infer(row)
@@ -195,7 +176,7 @@ def run_inference(stage: Stage, nodes: tuple[Node, Node], token: str) -> tuple[C
     return callers
 
 
-def withdraw(stage: Stage, node: Node, callers: tuple[Caller, Caller]) -> None:
+def withdraw(stage: Stage, hardware: Hardware, node: Node, callers: tuple[Caller, ...]) -> None:
     """Step 6: one measurement is withdrawn; its node stops and wipes, the other goes on."""
     with stage.step(6, "measurement of node-1 withdrawn") as say:
         row = features(Path(__file__).read_bytes())
@@ -203,22 +184,42 @@ def withdraw(stage: Stage, node: Node, callers: tuple[Caller, Caller]) -> None:
         losing, staying = Stream(callers[0], row), Stream(callers[1], row)
         time.sleep(0.5)  # both streams are answering
         asked = time.monotonic()
-        _withdraw_over_rest(stage, measurement(stage, "agent-1.0"))
+        _withdraw_over_rest(stage, hardware.value(stage, "agent-1.0"))
         refused = losing.wait_refused(10)
         say(f"first refused inference {1000 * (refused - asked):.0f} ms after the request")
         require(losing.refusal.get("code") == "lease_revoked", f"refused for {losing.refusal}")
-        shown = wait_for("a wipe statement", 10, lambda: _wiped(stage, lease))
-        wipe = cast("list[Json]", shown["wipes"])[0]
-        exposure = cast("Json", shown["exposure"])
-        say(f"wipe statement {str(wipe['statement_id'])[:12]}... {wipe['status']}")
-        say(f"exposure {exposure['state']} ({exposure['reason']})")
-        require((shown["state"], exposure["state"]) == ("ended", "open"), f"the lease is {shown}")
+        _say_what_was_wiped(stage, lease, say)
         time.sleep(0.5)
         staying.stop()
         say("node-2 goes on serving")
 
 
-def lose_control_plane(stage: Stage, plane: Plane, node: Node, caller: Caller) -> Plane:
+def tamper(stage: Stage, hardware: Hardware, node: Node, callers: tuple[Caller, Caller]) -> None:
+    """Step 6 again: a register of one machine changes; its agent says so, and loses its lease.
+
+    The time is bounded by how often the agent looks at its TPM, which is cooperative: an agent
+    that is not asked to lie is what is shown here (docs/specs/tpm-node.md 5).
+    """
+    with stage.step(6, f"PCR {hardware.tamper_register} of {node.name} extended") as say:
+        row = features(Path(__file__).read_bytes())
+        lease = str(cast("Json", _lease(node))["lease"])
+        losing, staying = Stream(callers[0], row), Stream(callers[1], row)
+        time.sleep(0.5)  # both streams are answering
+        asked = time.monotonic()
+        hardware.tamper(stage, node.name)
+        refused = losing.wait_refused(10)
+        say(f"first refused inference {1000 * (refused - asked):.0f} ms after it")
+        require(losing.refusal.get("code") == "lease_revoked", f"refused for {losing.refusal}")
+        reason = _reason(stage, node, "unknown_measurement")
+        say(f"because of {reason['claim']}")
+        _say_what_was_wiped(stage, lease, say)
+        staying.stop()
+        say("node-2 goes on serving")
+
+
+def lose_control_plane(
+    stage: Stage, hardware: Hardware, plane: Plane, node: Node, caller: Caller
+) -> Plane:
     """Step 7: without the control plane a node serves until its horizon; with it, it recovers."""
     with stage.step(7, "control plane killed and started again") as say:
         plane.process.kill()
@@ -237,7 +238,8 @@ def lose_control_plane(stage: Stage, plane: Plane, node: Node, caller: Caller) -
         say(f"served {remaining:.1f} s more")
         say(f"refused within {1000 * abs(late):.0f} ms of its horizon")
         restarted = time.monotonic()
-        plane = _serve(stage, rest=plane.rest, enrollment=plane.enrollment, agents=plane.agents)
+        before = {"rest": plane.rest, "enrollment": plane.enrollment, "agents": plane.agents}
+        plane = _serve(stage, hardware, **before)
         wait_for("recovery", START_S, lambda: caller.ask(row).is_success or None)
         say(f"serving again {time.monotonic() - restarted:.1f} s after the restart, by itself")
     return plane
@@ -257,19 +259,14 @@ def prove(stage: Stage) -> None:
         say("one changed word is found")
 
 
-def measurement(stage: Stage, name: str) -> str:
-    """Return the launch digest that the development kit gives an image of this name."""
-    return str(stage.run("sealward-devkit", "measurement", name)["measurement"])
-
-
-def _serve(stage: Stage, *, rest: str, enrollment: str, agents: str) -> Plane:
+def _serve(stage: Stage, hardware: Hardware, *, rest: str, enrollment: str, agents: str) -> Plane:
     before = stage.folder / "control-plane.out"
     seen = len(before.read_bytes()) if before.exists() else 0
     process = stage.start(
         "control-plane",
         *("sealward", "serve", "--data", "plane", "--trust-domain", TRUST_DOMAIN, "--json"),
         *("--rest", rest.removeprefix("https://"), "--enrollment", enrollment, "--agents", agents),
-        *("--development", "--development-root", "root/anchors.pem"),
+        *("--development", *hardware.serve),
     )
 
     def announced() -> Json | None:
@@ -282,24 +279,14 @@ def _serve(stage: Stage, *, rest: str, enrollment: str, agents: str) -> Plane:
     return Plane(process, str(record["rest"]), str(record["enrollment"]), str(record["agents"]))
 
 
-def _image(name: str, digest: str) -> Json:
-    value = {
-        "name": name,
-        "components": ["firmware", "kernel", "cmdline", "rootfs", "agent"],
-        "clock": "protected",
-        "trust_config": "host_data",
-    }
-    return {"kind": "measurement", "key": digest, "value": value}
-
-
-def _start_agent(stage: Stage, plane: Plane, name: str, image: str, platform: str) -> Node:
+def _start_agent(stage: Stage, hardware: Hardware, plane: Plane, launch: Launch) -> Node:
+    name = launch.node
     folder = stage.folder / name
     (folder / "models").mkdir(parents=True)
     (folder / "models" / "magika.sealed").write_bytes((stage.folder / "magika.sealed").read_bytes())
-    trust = (stage.folder / "trust.json").read_bytes()
     (folder / "agent.toml").write_text(f"""\
 workloads = ["{WORKLOAD}"]
-trust_file = "../trust.json"
+trust_file = "../{TRUST}"
 models = "models"
 
 [control_plane]
@@ -307,11 +294,7 @@ enrollment = "{plane.enrollment}"
 agent = "{plane.agents}"
 
 [attester]
-name = "software"
-platform = "{stage.folder / platform}"
-measurement = "{measurement(stage, image)}"
-host_data = "{hashlib.sha256(trust).hexdigest()}"
-
+{hardware.attester(stage, launch)}
 [inference]
 listen = "127.0.0.1:0"
 """)
@@ -358,14 +341,23 @@ def _reason(stage: Stage, node: Node, code: str) -> Json:
     raise WentWrong(f"{node.name} is not explained by {code}: {reasons}")
 
 
-def _withdraw_over_rest(stage: Stage, digest: str) -> None:
+def _say_what_was_wiped(stage: Stage, lease: str, say: Callable[[str], None]) -> None:
+    shown = wait_for("a wipe statement", 10, lambda: _wiped(stage, lease))
+    wipe = cast("list[Json]", shown["wipes"])[0]
+    exposure = cast("Json", shown["exposure"])
+    say(f"wipe statement {str(wipe['statement_id'])[:12]}... {wipe['status']}")
+    say(f"exposure {exposure['state']} ({exposure['reason']})")
+    require((shown["state"], exposure["state"]) == ("ended", "open"), f"the lease is {shown}")
+
+
+def _withdraw_over_rest(stage: Stage, value: Value) -> None:
     """Withdraw as an administrator's own tool would: one REST request, so that it can be timed."""
     account = json.loads(stage.credentials.read_text())  # noqa: TID251 - our own file
     ca = stage.folder / "ca.pem"
     ca.write_text(account["ca"])
     response = httpx.post(
-        f"{account['server']}/v1/reference-sets/agent-images/withdrawals",
-        json={"kind": "measurement", "key": digest, "reason": "a vulnerability in agent 1.0"},
+        f"{account['server']}/v1/reference-sets/{SET}/withdrawals",
+        json={"kind": value.kind, "key": value.key, "reason": "a vulnerability in agent 1.0"},
         headers={"Authorization": f"Bearer {account['token']}"},
         verify=str(ca),
         timeout=10,

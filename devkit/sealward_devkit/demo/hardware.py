@@ -1,0 +1,232 @@
+"""What differs between the story's kinds of hardware: who gives evidence, and what vouches for it.
+
+Everything goes through the public command line, as the rest of the story does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from sealward_devkit.demo.stage import Process, Stage, WentWrong
+from sealward_devkit.tpm import boot, machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sealward_devkit.demo.stage import Json
+
+IMAGES: Final = {"agent-1.0": "agent 1.0", "agent-1.1": "agent 1.1"}  # what the reference set lists
+SET: Final = "agent-images"
+TRUST: Final = "trust.json"
+_PORTS: Final = 50  # tries to find two free ones side by side
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A reference value: what an administrator withdraws."""
+
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A machine of the story: its node, the image it boots, the platform under it."""
+
+    node: str
+    image: str
+    platform: str
+
+
+class Hardware(Protocol):
+    """One kind of hardware.
+
+    Attributes:
+        posture: of a node in order.
+        serve: what the control plane is started with beside `--development`.
+        tamper_register: a PCR that a running machine may extend; None where there is none.
+    """
+
+    posture: str
+    serve: tuple[str, ...]
+    tamper_register: int | None
+
+    def prepare(self, stage: Stage) -> None:
+        """Make what must be there before the control plane is."""
+
+    def vouch(self, stage: Stage) -> str:
+        """Import roots and reference values, allow all platforms but one; say what was done."""
+
+    def attester(self, stage: Stage, launch: Launch) -> str:
+        """Boot a machine and return the agent's table [attester]."""
+
+    def value(self, stage: Stage, image: str) -> Value:
+        """Return the reference value that only this image has."""
+
+    def digests(self, stage: Stage, image: str) -> frozenset[str]:
+        """Return every digest that evidence of this image may be refused for."""
+
+    def tamper(self, stage: Stage, node: str) -> None:
+        """Extend `tamper_register` of the machine under a node."""
+
+
+@dataclass(slots=True)
+class Software:
+    """Genuine SEV-SNP reports, minted under a development root of AMD's shape."""
+
+    posture: str = "compliant"
+    serve: tuple[str, ...] = ("--development-root", "root/anchors.pem")
+    tamper_register: int | None = None
+
+    def prepare(self, stage: Stage) -> None:
+        """Generate the development root."""
+        stage.run("sealward-devkit", "root", "create", "root", "--product", "Milan")
+
+    def vouch(self, stage: Stage) -> str:
+        """Import two images and a TCB floor; make three platforms and allow two."""
+        floor = {"bootloader": 3, "tee": 0, "snp": 8, "microcode": 115}
+        values: list[Json] = [_image(title, _launch(stage, it)) for it, title in IMAGES.items()]
+        values.append({"kind": "tcb_floor", "key": "snp/Milan", "value": floor})
+        document = {"name": SET, "not_after": None, "values": values}
+        (stage.folder / "reference.json").write_text(json.dumps(document))
+        stage.run("sealward", "reference", "import", "reference.json")
+        under = ("--root", "root", "--product", "Milan")
+        for name in ("platform-1", "platform-2", "platform-3"):
+            made = stage.run("sealward-devkit", "platform", "create", *under, name)
+            if name != "platform-3":
+                stage.run("sealward", "platform", "allow", str(made["platform_id"]))
+        return "reference set of 2 images and 1 TCB floor imported, 2 of 3 platforms allowed"
+
+    def attester(self, stage: Stage, launch: Launch) -> str:
+        """Give the guest its launch digest, and the trust configuration as HOST_DATA."""
+        host_data = hashlib.sha256((stage.folder / TRUST).read_bytes()).hexdigest()
+        return (
+            f'name = "software"\nplatform = "{stage.folder / launch.platform}"\n'
+            f'measurement = "{_launch(stage, launch.image)}"\nhost_data = "{host_data}"\n'
+        )
+
+    def value(self, stage: Stage, image: str) -> Value:
+        """Return the launch digest."""
+        return Value("measurement", _launch(stage, image))
+
+    def digests(self, stage: Stage, image: str) -> frozenset[str]:
+        """Return the launch digest."""
+        return frozenset((_launch(stage, image),))
+
+    def tamper(self, stage: Stage, node: str) -> None:
+        """Refuse: a launch digest does not change while the guest runs."""
+        raise WentWrong(f"{node} in {stage.folder} has no register that changes while it runs")
+
+
+@dataclass(slots=True)
+class Tpm:
+    """One swtpm a machine under one local CA, and a stand-in for what a boot measures."""
+
+    posture: str = "warning"  # a TPM never affirms hardware (docs/specs/tpm-node.md 1)
+    serve: tuple[str, ...] = ()
+    tamper_register: int | None = 12
+    _ports: dict[str, int] = field(default_factory=dict)
+
+    def prepare(self, stage: Stage) -> None:
+        """Make five TPMs, the first with the CA that endorses them all."""
+        machine.require_programs()
+        for name in self._machines():
+            stage.run("sealward-devkit", "tpm", "create", f"tpm-{name}", "--ca", "tpm-ca")
+
+    def vouch(self, stage: Stage) -> str:
+        """Import the CA as a development anchor and two images' PCRs; allow all TPMs but one."""
+        root, issuer = f"tpm-ca/{machine.ROOT}", f"tpm-ca/{machine.ISSUER}"
+        stage.run("sealward", "trust-anchor", "add", "--development", root, issuer)
+        of_set = ("--trust", TRUST, "--name", SET)
+        document = stage.run("sealward-devkit", "tpm", "reference", *IMAGES, *of_set)
+        (stage.folder / "reference.json").write_text(json.dumps(document))
+        stage.run("sealward", "reference", "import", "reference.json")
+        for name in self._machines():
+            if name != "node-4":
+                stage.run("sealward", "platform", "allow", machine.platform_id(_at(stage, name)))
+        count = len(cast("list[Json]", document["values"]))
+        return f"swtpm's CA as a development anchor, {count} PCR values of 2 images, 4 of 5 TPMs"
+
+    def attester(self, stage: Stage, launch: Launch) -> str:
+        """Start the machine's TPM, measure a boot into it, and point the agent to it."""
+        port = self._start(stage, launch.node)
+        booted = ("--port", str(port), "--trust", TRUST)
+        stage.run("sealward-devkit", "tpm", "boot", f"tpm-{launch.node}", launch.image, *booted)
+        log = _at(stage, launch.node) / machine.EVENT_LOG
+        return f'name = "tpm"\nsocket = "127.0.0.1:{port}"\nevent_log = "{log}"\n'
+
+    def value(self, stage: Stage, image: str) -> Value:
+        """Return the value of the agent's register."""
+        trust = (stage.folder / TRUST).read_bytes()
+        return Value("pcr", boot.value_of(image, 12, trust))
+
+    def digests(self, stage: Stage, image: str) -> frozenset[str]:
+        """Return the values of all registers."""
+        trust = (stage.folder / TRUST).read_bytes()
+        return frozenset(v.hex() for v in boot.registers(boot.boot(image, trust)).values())
+
+    def tamper(self, stage: Stage, node: str) -> None:
+        """Extend a register, as software on the machine can."""
+        where = ("--port", str(self._ports[node]), "--pcr", str(self.tamper_register))
+        stage.run("sealward-devkit", "tpm", "extend", "a module nobody knows", *where)
+
+    def _machines(self) -> tuple[str, ...]:
+        return tuple(f"node-{number}" for number in range(1, 6))
+
+    def _start(self, stage: Stage, name: str) -> int:
+        for _ in range(3):  # another process may take the ports in between
+            port = _free_pair()
+            command = ("sealward-devkit", "tpm", "run", f"tpm-{name}", "--port", str(port))
+            process = stage.start(f"tpm-{name}", *command)
+            if _answers(process, port + 1):
+                self._ports[name] = port
+                return port
+        raise WentWrong(f"the TPM of {name} did not start")
+
+
+KINDS: Final[dict[str, type[Software | Tpm]]] = {"software": Software, "tpm": Tpm}
+
+
+def _launch(stage: Stage, name: str) -> str:
+    """Return the launch digest that the development kit gives an image of this name."""
+    return str(stage.run("sealward-devkit", "measurement", name)["measurement"])
+
+
+def _image(title: str, digest: str) -> Json:
+    value = {
+        "name": title,
+        "components": ["firmware", "kernel", "cmdline", "rootfs", "agent"],
+        "clock": "protected",
+        "trust_config": "host_data",
+    }
+    return {"kind": "measurement", "key": digest, "value": value}
+
+
+def _at(stage: Stage, name: str) -> Path:
+    return stage.folder / f"tpm-{name}"
+
+
+def _answers(process: Process, port: int) -> bool:
+    deadline = time.monotonic() + 20
+    while process.popen.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _free_pair() -> int:
+    for _ in range(_PORTS):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port
+    raise WentWrong("there are no two free ports side by side")

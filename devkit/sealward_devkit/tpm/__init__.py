@@ -1,0 +1,1 @@
+"""A machine with a TPM and no firmware: swtpm, and a stand-in for what a boot measures."""
