@@ -29,7 +29,7 @@ class Backoff:
             at_least: what the other side asked for, seconds; jitter comes on top of it, and it is
                 obeyed only up to the longest delay: a wrong answer must not silence a node.
         """
-        jitter = self._next / 2 * (1 + self._fraction())
+        jitter = self._next / 2 * (1 + fraction(self._random_bytes))
         self._next = min(self._next * 2, self._most)
         if at_least <= 0:
             return jitter
@@ -39,6 +39,8 @@ class Backoff:
         """Begin again: something worked."""
         self._next = self._first
 
-    def _fraction(self) -> float:
-        drawn = int.from_bytes(self._random_bytes(_FRACTION_BYTES), "big")
-        return drawn / float(1 << (8 * _FRACTION_BYTES))
+
+def fraction(random_bytes: Callable[[int], bytes]) -> float:
+    """Draw a number from 0 up to 1."""
+    drawn = int.from_bytes(random_bytes(_FRACTION_BYTES), "big")
+    return drawn / float(1 << (8 * _FRACTION_BYTES))

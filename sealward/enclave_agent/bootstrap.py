@@ -11,7 +11,7 @@ from typing import Final
 
 from sealward.enclave_agent.attesters.port import Attester
 from sealward.enclave_agent.backoff import Backoff
-from sealward.enclave_agent.clock import boottime_ns, wall_ms
+from sealward.enclave_agent.clock import BootClock, GuardedClock, boottime_ns, wall_ms
 from sealward.enclave_agent.config import AgentSettings, Listen
 from sealward.enclave_agent.enrollment import Enroller
 from sealward.enclave_agent.evidence import EvidenceMaker
@@ -118,6 +118,7 @@ def build(
     hardening: tuple[Applied, ...],
     host: ModelHost | None = None,
     delays: Delays | None = None,
+    boot_clock: BootClock = boottime_ns,
 ) -> Agent:
     """Build an agent with fresh keys. Must run on the event loop that will run it.
 
@@ -129,11 +130,13 @@ def build(
         hardening: what this process took from itself, for the status.
         host: opens models; sealed files of the models folder by default.
         delays: between tries; the defaults of `Delays` when None.
+        boot_clock: what leases are counted on.
     """
     keys = InstanceKeys.generate()
     book, catalog = LeaseBook(), Catalog()
+    clock = GuardedClock(boot_clock, on_doubt=book.doubt)
     maker = EvidenceMaker(trust=trust, keys=keys, attester=attester)
-    keyring = HpkeKeyring(random_bytes=secrets.token_bytes, now_ns=boottime_ns())
+    keyring = HpkeKeyring(random_bytes=secrets.token_bytes, now_ns=clock())
     host = host or SealedModelHost(
         settings.models, tenant=trust.tenant, limits=WorkerLimits(), threads=DECRYPTION_THREADS
     )
@@ -141,11 +144,11 @@ def build(
         book,
         trust_domain=trust.trust_domain,
         tenant=trust.tenant,
-        clock=boottime_ns,
+        clock=clock,
         wall_clock=wall_ms,
     )
-    desk = StatementDesk(keys, boottime_ns)
-    keeper = ModelKeeper(host, catalog, clock=boottime_ns, random_bytes=secrets.token_bytes)
+    desk = StatementDesk(keys, clock)
+    keeper = ModelKeeper(host, catalog, clock=clock, random_bytes=secrets.token_bytes)
     first, most = ATTEST_BACKOFF_S
     parts = SessionParts(
         maker=maker,
@@ -158,12 +161,12 @@ def build(
             gate=gate,
             keeper=keeper,
             desk=desk,
-            clock=boottime_ns,
+            clock=clock,
         ),
         desk=desk,
         standing=Standing(),
         pacing=Pacing(book, Backoff(first=first, most=most, random_bytes=secrets.token_bytes)),
-        clock=boottime_ns,
+        clock=clock,
         workloads=settings.workloads,
     )
     addresses = Addresses(enrollment=settings.enrollment, agent=settings.agent)
@@ -176,7 +179,7 @@ def build(
                 plane=plane,
                 maker=maker,
                 keyring=keyring,
-                clock=boottime_ns,
+                clock=clock,
                 join_token=join_token,
             ),
             parts=parts,

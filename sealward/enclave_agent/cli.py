@@ -21,7 +21,7 @@ from sealward.enclave_agent import bootstrap, config, hardening, status
 from sealward.enclave_agent import probe as probing
 from sealward.enclave_agent.attesters import registry
 from sealward.enclave_agent.attesters.port import Attester, AttesterUnavailable
-from sealward.enclave_agent.clock import clock_source
+from sealward.enclave_agent.clock import ClockInDoubt, clock_source
 from sealward.enclave_agent.config import AgentSettings, ConfigurationError, Listen
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import json
@@ -79,6 +79,8 @@ def run(config_path: Path, *, as_json: bool | None) -> None:
 
     try:
         asyncio.run(serve())
+    except ClockInDoubt as error:
+        _fail(f"{error}. Every lease was ended and wiped; start the agent anew.")
     except OSError as error:  # ssl.SSLError is one
         _fail(f"cannot serve inference on {settings.listen.host}:{settings.listen.port}: {error}")
 
@@ -125,12 +127,13 @@ def show_status(config_path: Path, *, as_json: bool) -> None:
         return
     for name in ("state", "connected", "node", "trust_domain", "attester", "clock_source"):
         click.echo(f"{name:<14} {_plain(snapshot.get(name))}")
-    for name in ("leases", "models"):
-        rows = snapshot.get(name)
-        for row in rows if isinstance(rows, list) else []:
+    for name in ("last_absence", "leases", "models"):
+        value = snapshot.get(name)
+        for row in value if isinstance(value, list) else [value]:
             fields = row.items() if isinstance(row, dict) else ()
-            line = "  ".join(f"{key}={_plain(value)}" for key, value in fields)
-            click.echo(f"{name:<14} {line}")
+            line = "  ".join(f"{key}={_plain(said)}" for key, said in fields)
+            if line:
+                click.echo(f"{name:<14} {line}")
 
 
 def _ask(listen: Listen) -> tuple[dict[str, json.Value], str]:

@@ -2,7 +2,8 @@
 
 Leases are counted on CLOCK_BOOTTIME: it goes on while the machine is suspended, and nobody inside
 the guest can set it. Whether the *host* can is the clock's class, which the control plane derives
-from evidence and from the name reported here (security-requirements F4).
+from evidence and from the name reported here (security-requirements F4). What the agent can see by
+itself is a clock that fails or goes back: then it is in doubt, and in doubt it serves nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,38 @@ UNKNOWN_SOURCE: Final = "unknown"
 
 _CURRENT_SOURCE: Final = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 _MAX_NAME: Final = 64  # the field's budget in docs/specs/evidence-binding.md
+
+
+class ClockInDoubt(Exception):
+    """The boot-time clock failed or went back: no horizon can be kept by it, so the agent ends."""
+
+
+class GuardedClock:
+    """A boot-time clock that is believed until it errs once.
+
+    Readings never go back and never fail, as what wipes and states needs some instant; but that the
+    clock erred is told before the reading that showed it is returned, so whoever reads it to decide
+    about a lease decides in the knowledge. For one event loop: there is no lock.
+    """
+
+    def __init__(self, read: BootClock, *, on_doubt: Callable[[str], None]) -> None:
+        """Take the clock, and who is told, each time, why it cannot be believed."""
+        self._read: Final = read
+        self._on_doubt: Final = on_doubt
+        self._last_ns = 0
+
+    def __call__(self) -> int:
+        """Return nanoseconds since boot, or the last reading when the clock errs."""
+        try:
+            now_ns = self._read()
+        except OSError as error:
+            self._on_doubt(f"the boot-time clock cannot be read: {error.strerror}")
+            return self._last_ns
+        if now_ns < self._last_ns:
+            back_ms = -(-(self._last_ns - now_ns) // NS_PER_MS)
+            self._on_doubt(f"the boot-time clock went back by {back_ms} ms")
+        self._last_ns = max(self._last_ns, now_ns)
+        return self._last_ns
 
 
 def boottime_ns() -> int:

@@ -1,12 +1,25 @@
-"""Evidence for one challenge: the binding says whom it speaks for, the attester proves it."""
+"""Evidence for one challenge: the binding says whom it speaks for, the attester proves it.
+
+All that is asked of the attester is asked here, one thing at a time and on a thread of its own:
+hardware takes its time, and must not be spoken to twice at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from sealward.enclave_agent.attesters.port import Attester, AttesterUnavailable, Evidence
+from sealward.enclave_agent.attesters.port import (
+    Attester,
+    AttesterUnavailable,
+    Credential,
+    KeyToProve,
+    Lock,
+    ProvesKey,
+    Watches,
+)
 from sealward.enclave_agent.identity import InstanceKeys
 from sealward.enclave_agent.messages import Challenge
 from sealward.enclave_agent.own_thread import OwnThread
@@ -16,6 +29,8 @@ from sealward.verifier.rats import binding
 from sealward.verifier.rats.binding import AgentStatement, Binding, Purpose
 
 COLLECT_S: Final = 30  # no challenge lives longer (docs/specs/challenge.md)
+MAKE_KEY_S: Final = 120  # before there is a challenge: an RSA key can take a TPM a minute
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +50,14 @@ class BoundEvidence:
         hpke_key: the key that the binding names; the answer is wrapped to it.
         binding: deterministic CBOR.
         evidence: RATS CMW.
+        lock: opens what the answer locks to the state shown; None where evidence has no lock.
     """
 
     challenge: Challenge
     hpke_key: hpke.PrivateKey
     binding: bytes
     evidence: bytes
+    lock: Lock | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +67,7 @@ class EvidenceMaker:
     trust: TrustConfiguration
     keys: InstanceKeys
     attester: Attester
-    _thread: OwnThread[Evidence] = field(default_factory=OwnThread, init=False, repr=False)
+    _thread: OwnThread = field(default_factory=OwnThread, init=False, repr=False)
 
     async def make(
         self,
@@ -61,7 +78,7 @@ class EvidenceMaker:
         statement: AgentStatement,
         ratchet: Ratchet | None,
     ) -> BoundEvidence:
-        """Collect fresh evidence, on a thread of its own: hardware takes its time.
+        """Collect fresh evidence.
 
         Raises:
             AttesterUnavailable: no evidence can be had here, or not while the challenge lives.
@@ -78,15 +95,64 @@ class EvidenceMaker:
             statement=statement,
             ratchet=None if ratchet is None else self._prove(ratchet, challenge.nonce),
         ).encode()
-        try:
-            async with asyncio.timeout(COLLECT_S):
-                digest = binding.digest(encoded)
-                collected = await self._thread.run(lambda: self.attester.collect(digest))
-        except TimeoutError:
-            raise AttesterUnavailable(f"The attester gave no evidence in {COLLECT_S} s.") from None
+        digest = binding.digest(encoded)
+        collected = await self._ask(lambda: self.attester.collect(digest))
         return BoundEvidence(
-            challenge=challenge, hpke_key=hpke_key, binding=encoded, evidence=collected.cmw
+            challenge=challenge,
+            hpke_key=hpke_key,
+            binding=encoded,
+            evidence=collected.cmw,
+            lock=collected.lock,
         )
+
+    @property
+    def watches(self) -> bool:
+        """Whether `changed` can tell anything of this attester."""
+        return isinstance(self.attester, Watches)
+
+    async def changed(self) -> bool:
+        """Say whether the state differs from that of the last evidence.
+
+        Raises:
+            AttesterUnavailable: it cannot be told.
+        """
+        return isinstance(self.attester, Watches) and await self._ask(self.attester.changed)
+
+    async def key_to_prove(self) -> KeyToProve | None:
+        """Return the key that must open a credential before it counts; None where none must.
+
+        Raises:
+            AttesterUnavailable: there should be one, and it cannot be had.
+        """
+        if not isinstance(self.attester, ProvesKey):
+            return None
+        return await self._ask(self.attester.credential_request, within_s=MAKE_KEY_S)
+
+    async def activate(self, credential: Credential) -> bytes:
+        """Return the secret of a credential for the key to prove; the caller overwrites it.
+
+        Raises:
+            AttesterUnavailable: it does not open here.
+        """
+        attester = self.attester
+        if not isinstance(attester, ProvesKey):
+            raise AttesterUnavailable(f"The attester {attester.kind} has no key to prove.")
+        return await self._ask(lambda: attester.activate(credential))
+
+    async def open_lock(self, lock: Lock, credential: Credential) -> bytes:
+        """Return what a credential for the lock of evidence holds; the caller overwrites it.
+
+        Raises:
+            AttesterUnavailable: it does not open, here or now.
+        """
+        return await self._ask(lambda: lock.open(credential))
+
+    async def _ask(self, work: Callable[[], T], *, within_s: int = COLLECT_S) -> T:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._thread.run(work)
+        except TimeoutError:
+            raise AttesterUnavailable(f"The attester gave no answer in {within_s} s.") from None
 
     def _prove(self, ratchet: Ratchet, nonce: bytes) -> tuple[int, bytes]:
         return ratchet.index, binding.ratchet_mac(ratchet.secret, nonce, self.keys.tls_spki)

@@ -23,7 +23,12 @@ from typing import Any, Final
 from sealward.enclave_agent.clock import BootClock
 from sealward.enclave_agent.evidence import BoundEvidence, Ratchet
 from sealward.enclave_agent.gate import BookGate
-from sealward.enclave_agent.grants import WrapRefused, open_content_key, open_ratchet
+from sealward.enclave_agent.grants import (
+    WrapRefused,
+    layer_within,
+    open_content_key,
+    open_ratchet,
+)
 from sealward.enclave_agent.identity import InstanceKeys
 from sealward.enclave_agent.leases import (
     HeldLease,
@@ -105,8 +110,18 @@ class Holdings:
         """Return the header digests of the models that run."""
         return tuple(dict.fromkeys(model.header_digest for model in self._keeper.running()))
 
-    def take_answer(self, answer: AttestAnswer, sent: BoundEvidence, *, sent_ns: int) -> Outcome:
+    def take_answer(
+        self,
+        answer: AttestAnswer,
+        sent: BoundEvidence,
+        *,
+        sent_ns: int,
+        lock_secret: bytes | None = None,
+    ) -> Outcome:
         """Use the answer to the attestation that left after `sent_ns`.
+
+        `lock_secret` is what the lock of that evidence gave out for the answer, where both have one
+        and it opened; the caller overwrites it.
 
         Raises:
             TermsRefused: the terms were dropped; nothing changed.
@@ -119,8 +134,7 @@ class Holdings:
         outcome = self._book.accept_grant(
             verified, nonce=sent.challenge.nonce, sent_ns=sent_ns, now_ns=now_ns
         )
-        for wrapped in answer.content_keys:
-            self._take_key(wrapped, sent, verified, outcome)
+        self._take_keys(answer, sent, verified, outcome, lock_secret)
         if answer.ratchet is not None:
             self._take_ratchet(answer.ratchet, sent, verified)
         self._settle(WipeCause.REVOKED, outcome.ended, sequence=outcome.sequence, since_ns=now_ns)
@@ -185,20 +199,35 @@ class Holdings:
         except VerifierError as error:
             raise TermsRefused(TermsCode.UNTRUSTED, f"{error.code}: {error.detail}") from error
 
-    def _take_key(
-        self, wrapped: bytes, sent: BoundEvidence, verified: VerifiedTerms, outcome: Outcome
+    def _take_keys(
+        self,
+        answer: AttestAnswer,
+        sent: BoundEvidence,
+        verified: VerifiedTerms,
+        outcome: Outcome,
+        lock_secret: bytes | None,
     ) -> None:
-        try:
-            granted = open_content_key(
-                wrapped,
-                hpke_key=sent.hpke_key,
-                terms_digest=verified.digest,
-                leases=outcome.held,
-            )
-        except WrapRefused as refused:
-            _log.error("content key refused", code=refused.code, sequence=outcome.sequence)
+        if not answer.content_keys:
             return
-        self._keeper.take_key(granted)
+        try:
+            layer = layer_within(answer, sent, secret=lock_secret, terms_digest=verified.digest)
+        except WrapRefused as refused:
+            _log.error("content keys refused", code=refused.code, sequence=outcome.sequence)
+            return
+        for index, wrapped in enumerate(answer.content_keys):
+            try:
+                granted = open_content_key(
+                    wrapped,
+                    hpke_key=sent.hpke_key,
+                    terms_digest=verified.digest,
+                    leases=outcome.held,
+                    layer=layer,
+                    index=index,
+                )
+            except WrapRefused as refused:
+                _log.error("content key refused", code=refused.code, sequence=outcome.sequence)
+            else:
+                self._keeper.take_key(granted)
 
     def _take_ratchet(self, wrapped: bytes, sent: BoundEvidence, verified: VerifiedTerms) -> None:
         try:

@@ -13,7 +13,8 @@ Rules (docs/specs/signed-terms.md, "Rules for the agent"; security-requirements 
 
 And what keeps time from being turned back: the latest boot-time instant and the latest *signed*
 time ever seen are lower bounds. Passing the horizon by either ends a lease, for good: an ended id
-is never held again, whatever is signed later.
+is never held again, whatever is signed later. A clock that cannot be believed ends all of them:
+`doubt`.
 
 Terms that break rules 2 and 3 are dropped whole. Within accepted terms an *end* is always obeyed,
 and a single grant or renewal that cannot be obeyed is refused alone, and ends that lease: one
@@ -138,6 +139,12 @@ class LeaseBook:
         self._client_token_keys: tuple[bytes, ...] = ()
         self._reached_ns = 0
         self._signed_ms = 0
+        self._in_doubt = ""
+
+    @property
+    def in_doubt(self) -> str:
+        """Why the boot-time clock cannot be believed, or "" while it can."""
+        return self._in_doubt
 
     @property
     def highest_sequence(self) -> int:
@@ -219,6 +226,10 @@ class LeaseBook:
     def observe_signed_time(self, unix_ms: int) -> None:
         """Move the time ratchet forward to an instant that a pinned key signed."""
         self._signed_ms = max(self._signed_ms, unix_ms)
+
+    def doubt(self, why: str) -> None:
+        """Take note that the boot-time clock erred: every lease is over, and none will be held."""
+        self._in_doubt = self._in_doubt or why
 
     def live(self, now_ns: int) -> tuple[HeldLease, ...]:
         """Return the leases that may be used at `now_ns`."""
@@ -312,7 +323,8 @@ class LeaseBook:
         self._reached_ns = max(self._reached_ns, now_ns)
 
     def _over(self, lease: HeldLease) -> bool:
-        return self._reached_ns >= lease.horizon_ns or self._signed_ms >= lease.not_after_ms
+        late = self._reached_ns >= lease.horizon_ns or self._signed_ms >= lease.not_after_ms
+        return late or bool(self._in_doubt)
 
 
 def _held(said: LeaseTerms, sent_ns: int) -> HeldLease:

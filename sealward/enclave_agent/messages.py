@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Final
 
+from sealward.enclave_agent.attesters.port import Credential
 from sealward.protos import agent_pb2, terms
 
 PROTOCOL_VERSION: Final = 1
@@ -24,6 +25,7 @@ _MAX_CERTIFICATE: Final = 16_384
 _MAX_WRAPPED: Final = 4_096  # a wrapped key is 1.2 KiB
 _MAX_KEYS: Final = 4_096  # 64 leases with 64 models each
 _MAX_REFUSED: Final = 256
+_MAX_CREDENTIAL: Final = 1_024  # each of its parts; an RSA-4096 endorsement key takes 512
 _MAX_DELAY_MS: Final = 24 * 3_600_000
 _DIGEST_BYTES: Final = 32
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -93,6 +95,7 @@ class AttestAnswer:
         posture: what the control plane calls the node.
         signed_terms: COSE_Sign1, or empty when nothing is granted or held.
         content_keys: HPKE ciphertexts.
+        lock: opens the layer within them, or None where there is none.
         ratchet: HPKE ciphertext of the next ratchet secret, or None.
         chain: a fresh certificate, or empty.
         denial: why the posture is not compliant, or None.
@@ -108,6 +111,7 @@ class AttestAnswer:
     denial: Denial | None
     refused: tuple[tuple[str, Denial], ...]
     again_s: float
+    lock: Credential | None = None
 
 
 def read_challenge(message: agent_pb2.Challenge, *, now_ns: int) -> Challenge:
@@ -125,6 +129,18 @@ def read_challenge(message: agent_pb2.Challenge, *, now_ns: int) -> Challenge:
         ticket=message.ticket,
         expires_ns=now_ns + message.expires_in_ms * 1_000_000,
     )
+
+
+def read_credential(message: agent_pb2.TpmCredential) -> Credential:
+    """Read a credential; whether it is one, the TPM finds out.
+
+    Raises:
+        ProtocolViolation: a part is missing or beyond its budget.
+    """
+    parts = (message.id_object, message.encrypted_secret)
+    if not all(0 < len(part) <= _MAX_CREDENTIAL for part in parts):
+        raise ProtocolViolation(f"a credential has two parts of 1 to {_MAX_CREDENTIAL} bytes")
+    return Credential(*parts)
 
 
 def read_enrollment(
@@ -167,6 +183,9 @@ def read_attestation(message: agent_pb2.AttestResponse) -> AttestAnswer:
         raise ProtocolViolation("terms or wrapped keys are beyond their budget")
     if len(message.refused) > _MAX_REFUSED:
         raise ProtocolViolation("more refused workloads than can be asked for")
+    locked = message.HasField("tpm_lock")
+    if locked and not message.content_keys:
+        raise ProtocolViolation("a lock comes with content keys, and only with them")
     return AttestAnswer(
         posture=_code(message.posture) if message.posture else "unknown",
         signed_terms=message.terms,
@@ -176,6 +195,7 @@ def read_attestation(message: agent_pb2.AttestResponse) -> AttestAnswer:
         denial=_denial(message.denial) if message.HasField("denial") else None,
         refused=tuple((_workload(r.workload), _denial(r.denial)) for r in message.refused),
         again_s=_delay(message.attest_again_in_ms),
+        lock=read_credential(message.tpm_lock) if locked else None,
     )
 
 

@@ -12,17 +12,17 @@ import contextlib
 import contextvars
 from collections.abc import Callable
 from threading import Thread
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 NAME: Final = "sealward-own-thread"  # as debuggers show it
 T = TypeVar("T")
 
 
-class OwnThread(Generic[T]):
+class OwnThread:
     """Runs one piece of work at a time, for callers on one event loop."""
 
     def __init__(self) -> None:
-        self._last: asyncio.Future[T] | None = None
+        self._last: asyncio.Future[Any] | None = None
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return what `work` returns or raises, once what began earlier has ended.
@@ -31,8 +31,9 @@ class OwnThread(Generic[T]):
         """
         while self._last is not None and not self._last.done():
             await asyncio.wait({self._last})
-        self._last = _begin(work)
-        return await asyncio.shield(self._last)
+        mine = _begin(work)
+        self._last = mine
+        return await asyncio.shield(mine)
 
 
 def _begin(work: Callable[[], T]) -> asyncio.Future[T]:

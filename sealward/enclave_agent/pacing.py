@@ -55,6 +55,10 @@ class Pacing:
         delay = self._backoff.delay(at_least=again_s)
         self._not_before_ns = now_ns + int(delay * NS_PER_S)
 
+    def at_once(self) -> None:
+        """What leases rest on may not be so any more: ask as soon as no pause forbids it."""
+        self._unsettled = True
+
     def unsettled(self, now_ns: int) -> None:
         """An answer was lost, dropped, or could not be obeyed in full: ask again soon.
 

@@ -6,24 +6,29 @@ not longer; whatever comes back, the agent recovers by itself. In doubt it refus
 Nothing here is tried again without a pause, and what fails again and again is tried ever more
 rarely. Only after a session that lasted `SETTLED_S` do the pauses begin anew: an answer alone is no
 sign that anything works.
+
+An agent that did not run for a while (its machine slept) serves nothing past a horizon when it
+wakes: the gate refuses by the clock, before any task here has run. It gives up whatever it was
+about to hear, as connections die in sleep without knowing, and attests on a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Final
+from typing import Any, Final
 
 from sealward.enclave_agent.attesters.port import AttesterUnavailable
-from sealward.enclave_agent.backoff import Backoff
+from sealward.enclave_agent.backoff import Backoff, fraction
 from sealward.enclave_agent.certificate import NodeCertificate, read_certificate
-from sealward.enclave_agent.clock import NS_PER_S
+from sealward.enclave_agent.clock import NS_PER_S, ClockInDoubt
 from sealward.enclave_agent.enrollment import Enroller
 from sealward.enclave_agent.lifecycle import AgentEvent
 from sealward.enclave_agent.messages import Admission, Denial, EnrollAnswer, ProtocolViolation
 from sealward.enclave_agent.session import UNKNOWN, EnrollAgain, Session, SessionParts
+from sealward.enclave_agent.standing import Absence
 from sealward.enclave_agent.transport import CallFailed, ControlPlane, Refused, Unreachable
 from sealward.telemetry import correlated, get_logger, new_correlation_id
 
@@ -32,6 +37,9 @@ LOOK_S: Final = 0.01
 REOPEN_S: Final = 0.25
 FAREWELL_S: Final = 2.0  # for the control plane to record what was wiped at shutdown
 SETTLED_S: Final = 5.0  # a session that lasted so long was none of a series of failures
+# A watchdog this late tells of an absence. Shorter ones cost no connection: keepalive sees to them,
+# and a machine that is merely busy must not make its load worse.
+ABSENT_NS: Final = 5 * NS_PER_S
 SUSPECT_AFTER: Final = 3  # sessions that ended unheard: perhaps the certificate is the reason
 
 _log = get_logger(__name__)
@@ -46,12 +54,14 @@ class Delays:
         admit: it can, and what it says makes this node enrol once more.
         pend: admission awaits an operator.
         reject: admission was refused; asking again is for the case that this is undone.
+        wake: the agent did not run for a while. Drawn from all of it: a fleet may wake as one.
     """
 
     connect: tuple[float, float] = (0.25, 3.0)
     admit: tuple[float, float] = (0.25, 60.0)
     pend: tuple[float, float] = (2.0, 60.0)
     reject: tuple[float, float] = (30.0, 600.0)
+    wake: tuple[float, float] = (0.0, 2.0)
 
 
 @unique
@@ -84,6 +94,9 @@ class AgentRuntime:
         self._admit: Final = backoff(delays.admit)
         self._pend: Final = backoff(delays.pend)
         self._reject: Final = backoff(delays.reject)
+        self._wake: Final = delays.wake
+        self._random_bytes: Final = random_bytes
+        self._woken: Final = asyncio.Event()
         self._suspect = False  # that the certificate is why nobody answers
         self._unheard = 0
         self._stopping = False
@@ -93,6 +106,9 @@ class AgentRuntime:
         """Run until `stop` is set or the instance is spent; then end every lease, wipe, say so.
 
         A bug in one of the tasks stops the agent in the same way, and is raised afterwards.
+
+        Raises:
+            ClockInDoubt: the boot-time clock erred; everything was ended and wiped, as at a stop.
         """
         connection = asyncio.create_task(self._stay_connected())
         others = (
@@ -128,10 +144,30 @@ class AgentRuntime:
                 continue
             certificate = self._usable_certificate()
             with correlated(new_correlation_id()):
-                wait_s = (
-                    await self._enroll() if certificate is None else await self._serve(certificate)
+                wait_s = await self._awake(
+                    self._enroll() if certificate is None else self._serve(certificate)
                 )
             await asyncio.sleep(wait_s)
+
+    async def _awake(self, work: Coroutine[Any, Any, float]) -> float:
+        """Return what `work` returns, or give it up when the agent was absent meanwhile.
+
+        An answer that is lost by this costs nothing (see `Session`), and pacing asks again.
+        """
+        self._woken.clear()
+        working = asyncio.create_task(work)
+        tasks = (working, asyncio.create_task(_until(self._woken)))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not working.cancelled():
+            return working.result()
+        self._parts.standing.lost()
+        least_s, most_s = self._wake
+        return least_s + (most_s - least_s) * fraction(self._random_bytes)
 
     def _usable_certificate(self) -> NodeCertificate | None:
         certificate = self._parts.standing.certificate
@@ -240,7 +276,9 @@ class AgentRuntime:
     # --- what ends by itself ---------------------------------------------------------------------
 
     async def _watch_horizons(self) -> None:
+        """Wipe what is over, notice absences, and raise `ClockInDoubt` when the clock erred."""
         parts = self._parts
+        looked_ns = parts.clock()
         while True:
             horizon_ns = parts.book.next_horizon_ns()
             left_s = WATCHDOG_S
@@ -251,7 +289,22 @@ class AgentRuntime:
             await asyncio.sleep(min(max(left_s, 0.001), WATCHDOG_S))
             if parts.holdings.expire():
                 _log.warning("horizon reached")
-            parts.standing.drained(live=bool(parts.book.live(parts.clock())))
+            now_ns, before_ns = parts.clock(), looked_ns
+            parts.standing.drained(live=bool(parts.book.live(now_ns)))
+            if parts.book.in_doubt:
+                raise ClockInDoubt(parts.book.in_doubt)
+            looked_ns = now_ns
+            if now_ns - before_ns >= ABSENT_NS:
+                self._note_absence(Absence(lasted_ns=now_ns - before_ns, ended_ns=now_ns))
+
+    def _note_absence(self, absence: Absence) -> None:
+        _log.warning(
+            "did not run for a while; connecting and attesting anew",
+            seconds=round(absence.lasted_ns / NS_PER_S, 1),
+        )
+        self._parts.standing.last_absence = absence
+        self._parts.pacing.at_once()
+        self._woken.set()
 
     async def _reopen(self) -> None:
         while True:

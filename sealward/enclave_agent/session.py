@@ -1,7 +1,8 @@
 """One connection to the control plane: the stream, and the attestations made while it is open.
 
-Four tasks share it and end together: one reads the stream, one writes wipe statements, one asks
-for challenges, one answers them. A session ends by raising what ended it.
+Its tasks end together: one reads the stream, one writes wipe statements, one asks for challenges,
+one answers them, and where the attester can tell, one watches that what it attested is still so. A
+session ends by raising what ended it.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ from sealward.enclave_agent.transport import (
     translated,
 )
 from sealward.protos import agent_pb2
+from sealward.sealing.memory import take_secret
 from sealward.telemetry import correlated, get_logger, new_correlation_id
 from sealward.verifier.rats.binding import AgentStatement, Purpose
 
+WATCH_S: Final = 1.0  # docs/specs/tpm-node.md, section 5
 LOOK_S: Final = 0.25  # how often the asker looks at the boot-time clock, which no timer follows
 FINISH_S: Final = 5.0  # for an attestation whose answer may hold keys, when the stream breaks
 
@@ -111,7 +114,11 @@ class Session:
             await self._say(stream, agent_pb2.AgentMessage(hello=self._hello()))
             self._parts.standing.connected = True
             return await _first(
-                self._read(stream), self._tell(stream), self._ask(stream), self._answer()
+                self._read(stream),
+                self._tell(stream),
+                self._ask(stream),
+                self._answer(),
+                *([self._watch()] if self._parts.maker.watches else []),
             )
         except Unreachable:
             await self._finish()
@@ -224,6 +231,25 @@ class Session:
             wanted = agent_pb2.ChallengeWanted()
             await self._say(stream, agent_pb2.AgentMessage(challenge_wanted=wanted))
 
+    async def _watch(self) -> NoReturn:
+        """Have the asker ask at once when the state changed, or can no longer be told.
+
+        Either way the next evidence decides: an attester in doubt gives none, and leases then end
+        at their horizon.
+        """
+        parts, known = self._parts, ""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                found = "changed since the last evidence" if await parts.maker.changed() else ""
+            except AttesterUnavailable as error:
+                found = f"in doubt: {error}"
+            if found:
+                parts.pacing.at_once()
+            if found and found != known:
+                _log.warning("this machine's state is not as attested", why=found)
+            known = found
+
     async def _answer(self) -> NodeCertificate:
         while True:
             await self._challenged.wait()
@@ -272,7 +298,11 @@ class Session:
             parts.pacing.unsettled(parts.clock())  # it may have granted what is not known here
             raise
         self.heard = True
-        self._take_answer(answer, bound, sent_ns)
+        lock_secret = await self._open_lock(answer, bound)
+        try:
+            self._take_answer(answer, bound, sent_ns, lock_secret)
+        finally:
+            take_secret(lock_secret or b"")  # for its overwriting; nobody else refers to it
         if not answer.chain:
             return None
         with translated():
@@ -280,12 +310,26 @@ class Session:
                 answer.chain, tls_spki=parts.maker.keys.tls_spki, sent_ns=sent_ns
             )
 
-    def _take_answer(self, answer: AttestAnswer, bound: BoundEvidence, sent_ns: int) -> None:
+    async def _open_lock(self, answer: AttestAnswer, bound: BoundEvidence) -> bytes | None:
+        """Return what opens the layer within the content keys; None where it is not to be had."""
+        if answer.lock is None or bound.lock is None:
+            return None
+        try:
+            return await self._parts.maker.open_lock(bound.lock, answer.lock)
+        except AttesterUnavailable as error:
+            _log.error("the lock of the content keys did not open", why=str(error))
+            return None
+
+    def _take_answer(
+        self, answer: AttestAnswer, bound: BoundEvidence, sent_ns: int, lock_secret: bytes | None
+    ) -> None:
         parts = self._parts
         lacks = False
         if answer.signed_terms:  # else nothing is granted or held: nothing is signed or wrapped
             try:
-                outcome = parts.holdings.take_answer(answer, bound, sent_ns=sent_ns)
+                outcome = parts.holdings.take_answer(
+                    answer, bound, sent_ns=sent_ns, lock_secret=lock_secret
+                )
             except TermsRefused as refused:
                 _log.warning("terms dropped", code=refused.code, why=str(refused))
                 parts.pacing.unsettled(parts.clock())

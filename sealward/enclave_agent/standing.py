@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sealward.enclave_agent.certificate import NodeCertificate
 from sealward.enclave_agent.lifecycle import (
     MAY_HOLD_LEASES,
@@ -15,6 +17,19 @@ from sealward.telemetry import get_logger
 _log = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """A time in which the agent did not run: its machine slept, or it was stopped or starved.
+
+    Attributes:
+        lasted_ns: how long, on the boot-time clock.
+        ended_ns: boot-time instant at which it noticed.
+    """
+
+    lasted_ns: int
+    ended_ns: int
+
+
 class Standing:
     """The state of one agent.
 
@@ -22,6 +37,7 @@ class Standing:
         connected: whether the stream to the control plane is open.
         certificate: the node certificate, or None before the first admission.
         last_denial: the last answer that was no, until one is yes.
+        last_absence: see `Absence`; None when there was none.
     """
 
     def __init__(self) -> None:
@@ -29,6 +45,7 @@ class Standing:
         self.connected = False
         self.certificate: NodeCertificate | None = None
         self.last_denial: Denial | None = None
+        self.last_absence: Absence | None = None
 
     @property
     def state(self) -> AgentState:

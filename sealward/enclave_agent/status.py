@@ -36,6 +36,7 @@ class StatusSource:
         parts = self.parts
         standing, maker = parts.standing, parts.maker
         certificate, denial = standing.certificate, standing.last_denial
+        absence = standing.last_absence
         return {
             "agent_version": sealward.__version__,
             "node": maker.keys.node.hex(),
@@ -55,6 +56,14 @@ class StatusSource:
                 None
                 if denial is None
                 else {"code": denial.code, "correlation_id": denial.correlation_id}
+            ),
+            "last_absence": (
+                None
+                if absence is None
+                else {
+                    "lasted_ms": absence.lasted_ns // NS_PER_MS,
+                    "ended_ms_ago": (parts.clock() - absence.ended_ns) // NS_PER_MS,
+                }
             ),
             "highest_sequence": parts.book.highest_sequence,
             "workloads": list(parts.workloads),

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import grpc
 from grpc import aio
 
+from sealward.enclave_agent.attesters.port import Credential
 from sealward.enclave_agent.certificate import NodeCertificate
 from sealward.enclave_agent.clock import BootClock
 from sealward.enclave_agent.identity import InstanceKeys
@@ -30,6 +31,7 @@ from sealward.enclave_agent.messages import (
     ProtocolViolation,
     read_attestation,
     read_challenge,
+    read_credential,
     read_enrollment,
 )
 from sealward.protos import agent_pb2, agent_pb2_grpc
@@ -39,6 +41,7 @@ Stream: TypeAlias = "aio.StreamStreamCall[agent_pb2.AgentMessage, agent_pb2.Serv
 MAX_RECEIVE: Final = 8 << 20  # terms of 256 KiB and 4,096 wrapped keys of 1.2 KiB
 MAX_SEND: Final = 4 << 20  # evidence with its certificates and logs
 CHALLENGE_DEADLINE_S: Final = 5.0
+CREDENTIAL_DEADLINE_S: Final = 5.0  # one chain of certificates to verify, nothing to fetch
 ENROLL_DEADLINE_S: Final = 20.0  # the control plane may have to fetch endorsements
 ATTEST_DEADLINE_S: Final = 20.0
 WATCH_DEADLINE_S: Final = 3600.0  # no call lives for ever: a stream this old is opened again
@@ -121,6 +124,17 @@ class EnrollmentClient:
         with translated():
             message = await self._stub.GetChallenge(request, timeout=CHALLENGE_DEADLINE_S)
             return read_challenge(message, now_ns=self._clock())
+
+    async def credential(self, request: agent_pb2.CredentialRequest) -> Credential:
+        """Ask for a credential that only the TPM of the endorsement key opens.
+
+        Raises:
+            CallFailed: see `Unreachable` and `Refused`.
+        """
+        with translated():
+            return read_credential(
+                await self._stub.GetCredential(request, timeout=CREDENTIAL_DEADLINE_S)
+            )
 
     async def enroll(self, request: agent_pb2.EnrollRequest) -> EnrollAnswer:
         """Enrol.

@@ -16,6 +16,7 @@ from fakes.agent_models import MemoryHost, QuotingAttester, agent_settings
 from fakes.fake_control_plane import JOIN_TOKEN, Plane
 
 from sealward.enclave_agent import bootstrap
+from sealward.enclave_agent.attesters.port import Attester
 from sealward.enclave_agent.backoff import Backoff
 from sealward.enclave_agent.bootstrap import Agent
 from sealward.enclave_agent.clock import boottime_ns
@@ -81,12 +82,15 @@ def as_it_is(_: Plane) -> None:
 
 
 def play(
-    scene: Callable[[Stage], Awaitable[None]], folder: Path, prepare: Callable[[Plane], None]
+    scene: Callable[[Stage], Awaitable[None]],
+    folder: Path,
+    prepare: Callable[[Plane], None],
+    attester: Attester | None = None,
 ) -> Stage:
     """Run one scene with a started plane and a running agent; return what is left."""
 
     async def body() -> Stage:
-        async with staged(folder, prepare) as stage:
+        async with staged(folder, prepare, attester) as stage:
             await scene(stage)
         return stage
 
@@ -94,7 +98,10 @@ def play(
 
 
 @asynccontextmanager
-async def staged(folder: Path, prepare: Callable[[Plane], None]) -> AsyncIterator[Stage]:
+async def staged(
+    folder: Path, prepare: Callable[[Plane], None], other: Attester | None = None
+) -> AsyncIterator[Stage]:
+    """Start a plane and an agent with a quoting attester, or with another one."""
     plane = Plane()
     plane.lease_model(WORKLOAD, "magika")
     prepare(plane)
@@ -113,7 +120,7 @@ async def staged(folder: Path, prepare: Callable[[Plane], None]) -> AsyncIterato
         agent = bootstrap.build(
             settings,
             trust=plane.trust,
-            attester=attester,
+            attester=other or attester,
             join_token=join_token,
             hardening=(),
             host=host,

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from fakes.fake_authority import Authority
 from fakes.plane_leases import PlaneNode, over
+from fakes.tpm_plane import TpmPlane
 from grpc import aio
 
 from sealward.protos import agent_pb2, agent_pb2_grpc, terms, wipe
@@ -54,7 +55,7 @@ class Plane:
     are signed; `signing` signs them; `drop_answers` loses that many attestation answers after
     they were decided; `join_tokens` maps each join token to the node that used it;
     `refuse_statements` ends the stream of whoever states a wipe; `answer_after_s` delays the next
-    attestation's answer after it was decided.
+    attestation's answer after it was decided; `tpm` makes nodes TPM nodes, and nothing else.
     """
 
     admission: agent_pb2.Answer.ValueType = agent_pb2.ANSWER_ADMIT
@@ -71,6 +72,7 @@ class Plane:
     refuse_statements: bool = False
     answer_after_s: float = 0.0
     before_answer: Callable[[], None] = lambda: None
+    tpm: TpmPlane | None = None
     server: Authority = field(default_factory=lambda: Authority.make("server root"))
     node_authority: Authority = field(default_factory=lambda: Authority.make("node root"))
     signing: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
@@ -211,7 +213,14 @@ class Plane:
         return agent_pb2.Challenge(nonce=nonce, ticket=ticket, expires_in_ms=CHALLENGE_MS)
 
     def check(
-        self, purpose: Purpose, ticket: bytes, encoded: bytes, evidence: bytes, spki: bytes | None
+        self,
+        purpose: Purpose,
+        ticket: bytes,
+        encoded: bytes,
+        evidence: bytes,
+        spki: bytes | None,
+        *,
+        proof: bytes | None = None,
     ) -> Binding:
         """Check the binding as docs/specs/evidence-binding.md section 3 says."""
         nonce, requester = self._tickets.pop(ticket)
@@ -222,7 +231,9 @@ class Plane:
         assert said.tls_spki == requester
         assert spki is None or said.tls_spki == spki
         assert said.nonce == nonce
-        binding.require_bound(encoded, evidence)
+        assert self.tpm is not None or not proof
+        carried = evidence if self.tpm is None else self.tpm.carried(encoded, evidence, proof)
+        binding.require_bound(encoded, carried)
         return said
 
     def sign(
@@ -263,15 +274,20 @@ class Plane:
         answer = agent_pb2.AttestResponse(
             posture="noncompliant" if self.denial else "compliant",
             terms=signed,
-            content_keys=[
-                _wrapped(public, self._wrap(lease, model), terms.content_key_info(digest))
-                for lease in changes
-                if lease.state is LeaseTermsState.GRANTED
-                for model in lease.models
-            ],
             ratchet=_wrapped(public, ratchet, terms.ratchet_info(digest)),
             attest_again_in_ms=int(self.ttl_ms * 0.8),
         )
+        keys = [
+            self._wrap(lease, model)
+            for lease in changes
+            if lease.state is LeaseTermsState.GRANTED
+            for model in lease.models
+        ]
+        if keys and self.tpm is not None:
+            inner = self.tpm.lock(said.tls_spki, digest, answer)
+            keys = [inner.seal(index, key) for index, key in enumerate(keys)]
+        info = terms.content_key_info(digest)
+        answer.content_keys.extend(_wrapped(public, key, info) for key in keys)
         if self.denial:
             answer.denial.CopyFrom(agent_pb2.Denial(code=self.denial, correlation_id="c-1"))
         return answer
@@ -309,13 +325,32 @@ class _Enrollment(agent_pb2_grpc.EnrollmentServicer):
         assert request.purpose == agent_pb2.PURPOSE_ENROLL
         return self._plane.challenge(request.tls_spki)
 
+    async def GetCredential(  # noqa: N802 - as above
+        self,
+        request: agent_pb2.CredentialRequest,
+        context: aio.ServicerContext,
+    ) -> agent_pb2.TpmCredential:
+        plane = self._plane
+        if plane.tpm is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "invalid_request")
+        nonce, requester = plane._tickets[request.ticket]  # noqa: SLF001 - not spent
+        assert requester == request.tls_spki
+        return plane.tpm.credential(request, nonce)
+
     async def Enroll(  # noqa: N802 - as above
         self,
         request: agent_pb2.EnrollRequest,
         context: aio.ServicerContext,
     ) -> agent_pb2.EnrollResponse:
         plane = self._plane
-        said = plane.check(Purpose.ENROLL, request.ticket, request.binding, request.evidence, None)
+        said = plane.check(
+            Purpose.ENROLL,
+            request.ticket,
+            request.binding,
+            request.evidence,
+            None,
+            proof=request.credential_proof,
+        )
         public = load_der_public_key(said.tls_spki)
         assert isinstance(public, ec.EllipticCurvePublicKey)
         message = b"sealward/enroll-proof/v1" + said.nonce

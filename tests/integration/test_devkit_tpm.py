@@ -87,7 +87,7 @@ def test_the_platform_is_what_the_verifier_calls_the_tpm(made: tuple[Path, str])
         pem.decode((ca / name).read_bytes(), what="CA", max_bytes=1 << 16)[0]
         for name in (machine.ROOT, machine.ISSUER)
     )
-    leaf = (folder / "one" / "ek" / "ek-rsa2048.crt").read_bytes()
+    leaf = (folder / "one" / "ek" / "ek-secp384r1.crt").read_bytes()
     now = certificate.parse(leaf).not_before
     endorsed = endorsement.endorse(
         leaf, (issuer,), roots=(EndorsementRoot(root, development=True),), now=now

@@ -42,7 +42,7 @@ _SESSIONS: Final = 0x8002
 _PCR_EXTEND: Final = 0x00000182
 _EMPTY_PASSWORD: Final = struct.pack(">IHBH", 0x40000009, 0, 0, 0)
 _HEADER: Final = 10
-_RSA_CERTIFICATE: Final = "ek-rsa2048.crt"  # of the EK that the agent looks for first
+_CERTIFICATE: Final = "ek-secp384r1.crt"  # of the key that the agent prefers: ECC is faster
 
 
 def require_programs() -> None:
@@ -93,7 +93,7 @@ def platform_id(folder: Path) -> str:
     Raises:
         DevelopmentFilesError: the folder holds no machine.
     """
-    path = folder / "ek" / _RSA_CERTIFICATE
+    path = folder / "ek" / _CERTIFICATE
     try:
         key = x509.load_der_x509_certificate(path.read_bytes()).public_key()
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The attester `auto`: the first that can be used of snp, tdx, nitro, in this order.
+"""The attester `auto`: the first that can be used of snp, tdx, nitro, azure, in this order.
 
 A machine has at most one of these TEEs, so the order decides nothing but which is asked first. The
 software attester is never chosen, and neither is one that this distribution does not bring:
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sealward.enclave_agent.attesters import nsm, snp, tdx
+from sealward.enclave_agent.attesters.azure_vtpm import attester as azure
 from sealward.enclave_agent.attesters.port import AttesterUnavailable, require_no_settings
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sealward.enclave_agent.attesters.port import Attester, AttesterFactory
 
 NAME: Final = "auto"
-ORDER: Final = ("snp", "tdx", "nitro")
+ORDER: Final = ("snp", "tdx", "nitro", "azure")
 
 
 def first_available(attesters: Iterable[Attester]) -> Attester:
@@ -47,5 +48,6 @@ def from_settings(settings: Mapping[str, object]) -> Attester:
         "snp": snp.from_settings,
         "tdx": tdx.from_settings,
         "nitro": nsm.from_settings,
+        "azure": azure.from_settings,
     }
     return first_available(factories[name]({}) for name in ORDER)

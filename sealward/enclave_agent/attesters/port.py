@@ -4,12 +4,15 @@ An attester is found by its name in the entry point group `sealward.attesters`. 
 loads an `AttesterFactory`; the agent calls it with its configuration table `[attester]` without the
 key `name`. The kind `software` is provided by the separate distribution `sealward-devkit`, never by
 this one (security-requirements F29).
+
+Some evidence needs more than to be collected, and says so by a further protocol that its attester
+has: `ProvesKey`, `Watches`, and `Evidence.lock`. The others know nothing of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,10 +34,42 @@ class Availability:
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret that one TPM opens, beside one object in it (TPM 2.0 part 1, section 24).
+
+    Attributes:
+        id_object: inside of the TPM2B_ID_OBJECT.
+        encrypted_secret: inside of the TPM2B_ENCRYPTED_SECRET.
+    """
+
+    id_object: bytes = field(repr=False)
+    encrypted_secret: bytes = field(repr=False)
+
+
+class Lock(Protocol):
+    """Opens what was locked to the state that some evidence shows."""
+
+    def open(self, credential: Credential) -> bytes:
+        """Return the secret (32 fresh bytes, which the caller overwrites) of a credential.
+
+        Raises:
+            AttesterUnavailable: the state is another one now, the credential was made for another
+                lock or is none at all, or the hardware fails.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """What goes to the verifier: one CMW-encoded record (docs/specs/evidence-envelope.md)."""
+    """What goes to the verifier, and what opens the answer to it.
+
+    Attributes:
+        cmw: one CMW-encoded record (docs/specs/evidence-envelope.md).
+        lock: opens content keys that come wrapped for exactly this evidence; None where none do.
+    """
 
     cmw: bytes
+    lock: Lock | None = None
 
 
 class Attester(Protocol):
@@ -55,6 +90,55 @@ class Attester(Protocol):
         Raises:
             AttesterUnavailable: no evidence can be had here.
             ValueError: `report_data` is not 64 bytes: the caller's mistake.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyToProve:
+    """A key that signs evidence, and the endorsement that shows which hardware it is in.
+
+    Attributes:
+        ak_public: TPMT_PUBLIC of the attestation key.
+        ek_public: TPMT_PUBLIC of the endorsement key.
+        ek_certificate: DER.
+    """
+
+    ak_public: bytes = field(repr=False)
+    ek_public: bytes = field(repr=False)
+    ek_certificate: bytes = field(repr=False)
+
+
+@runtime_checkable
+class ProvesKey(Protocol):
+    """An attester whose key counts only once it has opened a credential (tpm-node.md 3)."""
+
+    def credential_request(self) -> KeyToProve:
+        """Return what a credential is made for; the first call makes the key.
+
+        Raises:
+            AttesterUnavailable: the hardware has no such key or certificate, or fails.
+        """
+        ...
+
+    def activate(self, credential: Credential) -> bytes:
+        """Return the secret (32 fresh bytes, which the caller overwrites) of a credential.
+
+        Raises:
+            AttesterUnavailable: it was made for another, is none at all, or the hardware fails.
+        """
+        ...
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """An attester that can tell when what it attested last is no longer so."""
+
+    def changed(self) -> bool:
+        """Say whether the state differs from that of the last evidence; False before the first.
+
+        Raises:
+            AttesterUnavailable: it cannot be told.
         """
         ...
 

@@ -21,6 +21,8 @@ SNP_EVIDENCE: Final = "application/vnd.sealward.snp-evidence+cbor"
 TPM_EVIDENCE: Final = "application/vnd.sealward.tpm-evidence+cbor"
 TDX_EVIDENCE: Final = "application/vnd.sealward.tdx-evidence+cbor"
 NITRO_EVIDENCE: Final = "application/vnd.sealward.nitro-evidence+cbor"
+AZURE_EVIDENCE: Final = "application/vnd.sealward.azure-evidence+cbor"
+NVIDIA_EVIDENCE: Final = "application/vnd.sealward.nvidia-evidence+cbor"
 
 MAX_ENVELOPE_BYTES: Final = 256 * 1024  # CPU, TPM and eight GPUs with chains come to about 150 KiB
 MAX_ENTRIES: Final = 16  # one per sub-evidence; eight GPUs, four switches, CPU, TPM, logs

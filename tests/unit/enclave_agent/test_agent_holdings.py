@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn
 
 from fakes.agent_models import MemoryHost
 from fakes.agent_terms import lease, model
 from fakes.fake_control_plane import Plane, raw
 
+from sealward.enclave_agent.attesters.port import Credential
 from sealward.enclave_agent.evidence import BoundEvidence
 from sealward.enclave_agent.gate import BookGate
 from sealward.enclave_agent.holdings import Holdings
@@ -22,12 +24,20 @@ from sealward.enclave_agent.models import ModelKeeper
 from sealward.enclave_agent.statements import StatementDesk
 from sealward.protos import terms, wipe
 from sealward.protos.terms import LeaseTerms, LeaseTermsState, Terms, TermsKind
+from sealward.protos.tpm_node import LockKey
 from sealward.protos.wipe import WipeCause, WipeStatement
 from sealward.sealing import hpke
 
 A, B = model("a"), model("b")
 RENEWED, ENDED = LeaseTermsState.RENEWED, LeaseTermsState.ENDED
 MS = 1_000_000
+
+
+class Closed:
+    """A lock that holdings never open: a TPM is asked before."""
+
+    def open(self, _: Credential) -> NoReturn:
+        raise AssertionError("asked within the steps that must not wait")
 
 
 class House:
@@ -65,27 +75,33 @@ class House:
         return self.now_ms * MS
 
     def answer(
-        self, *leases: LeaseTerms, keys: bool = True, sequence: int | None = None
+        self,
+        *leases: LeaseTerms,
+        keys: bool = True,
+        sequence: int | None = None,
+        secret: bytes = b"",
+        opened: bytes | None = None,
     ) -> Outcome:
-        """Answer an attestation that left now."""
+        """Answer an attestation that left now; `secret` locks the keys, `opened` is tried on it."""
         nonce = os.urandom(32)
         signed, digest = self.sign(leases, nonce, sequence)
         info = terms.content_key_info(digest)
+        plain = [
+            terms.encode_content_key(
+                said.lease_id, m.content_key_id, self.host.keys[m.content_key_id]
+            )
+            for said in leases
+            if keys and said.state is LeaseTermsState.GRANTED
+            for m in said.models
+        ]
+        if secret:
+            layer = LockKey.derive(secret, digest)
+            plain = [layer.seal(index, key) for index, key in enumerate(plain)]
         answer = AttestAnswer(
             posture="compliant",
             signed_terms=signed,
-            content_keys=tuple(
-                hpke.seal(
-                    self.hpke.public,
-                    terms.encode_content_key(
-                        said.lease_id, m.content_key_id, self.host.keys[m.content_key_id]
-                    ),
-                    info,
-                )
-                for said in leases
-                if keys and said.state is LeaseTermsState.GRANTED
-                for m in said.models
-            ),
+            content_keys=tuple(hpke.seal(self.hpke.public, key, info) for key in plain),
+            lock=Credential(b"id", b"secret") if secret else None,
             ratchet=None,
             chain=(),
             denial=None,
@@ -97,8 +113,9 @@ class House:
             hpke_key=self.hpke,
             binding=b"",
             evidence=b"",
+            lock=Closed() if secret else None,
         )
-        return self.holdings.take_answer(answer, bound, sent_ns=self.clock())
+        return self.holdings.take_answer(answer, bound, sent_ns=self.clock(), lock_secret=opened)
 
     def revoke(self, *numbers: int) -> Outcome:
         signed, _ = self.sign(tuple(lease(number, ENDED) for number in numbers), None, None)
@@ -258,5 +275,29 @@ def test_a_lease_that_was_refused_alone_is_lacking() -> None:
         assert [refusal.code for refusal in outcome.refused] == [LeaseCode.LEASE_ENDED]
         assert house.holdings.lacks(outcome)
         assert numbers(house.holdings.held_leases()) == [2]
+
+    at_home(scene)
+
+
+def test_locked_keys_open_with_what_their_lock_gave_out() -> None:
+    async def scene(house: House) -> None:
+        secret = os.urandom(32)
+        outcome = house.answer(lease(1, models=(A, B)), secret=secret, opened=secret)
+        assert not house.holdings.lacks(outcome)
+        await house.running(2)
+
+    at_home(scene)
+
+
+def test_a_lock_that_did_not_open_leaves_leases_without_keys() -> None:
+    """Only another attestation mends that, so the control plane is asked for one soon."""
+
+    async def scene(house: House) -> None:
+        secret = os.urandom(32)
+        for opened in (None, os.urandom(32), b""):
+            outcome = house.answer(lease(1, models=(A, B)), secret=secret, opened=opened)
+            assert numbers(held.lease_id for held in outcome.held) == [1]
+            assert house.holdings.lacks(outcome)
+            await house.running(0)
 
     at_home(scene)

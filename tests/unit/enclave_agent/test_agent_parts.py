@@ -145,7 +145,7 @@ def test_work_on_a_thread_of_its_own_waits_for_what_hangs() -> None:
     """A device that hangs takes one thread, whatever the number of tries."""
 
     async def body() -> None:
-        thread: OwnThread[int] = OwnThread()
+        thread = OwnThread()
         release = threading.Event()
         before = threading.active_count()
         for _ in range(5):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealward.enclave_agent.attesters.tpm import answers, codec
 from sealward.enclave_agent.attesters.tpm.answers import Created, Loaded
-from sealward.enclave_agent.attesters.tpm.codec import be, pack
+from sealward.enclave_agent.attesters.tpm.codec import HashAlg, be, pack
 from sealward.enclave_agent.attesters.tpm.errors import TpmError
 from sealward.enclave_agent.attesters.tpm.exchange import (
     PASSWORD,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sealward.enclave_agent.attesters.tpm.answers import NvPublic, PcrReading, SignedQuote
-    from sealward.enclave_agent.attesters.tpm.codec import HashAlg, PcrSelection, Public
+    from sealward.enclave_agent.attesters.tpm.codec import PcrSelection, Public
     from sealward.enclave_agent.attesters.tpm.exchange import Response
     from sealward.enclave_agent.attesters.tpm.transport import TpmTransport
     from sealward.verifier.wire.reader import Reader
@@ -102,6 +102,19 @@ class Tpm:
             raise TpmError(None, f"The TPM gave {len(data)} bytes of NV memory for {size}.")
         return data
 
+    def nv_define(self, index: int, *, attributes: int, size: int) -> None:
+        """Have the owner define an NV index of `size` bytes, named by SHA-256, without policy."""
+        policy = _EMPTY
+        area = be(index, 4) + be(HashAlg.SHA256, 2) + be(attributes, 4) + policy + be(size, 2)
+        authorisation_value = _EMPTY
+        parameters = authorisation_value + pack(area)
+        self._ask(CommandCode.NV_DEFINE_SPACE, (OWNER,), parameters, (PASSWORD,)).read(_nothing)
+
+    def nv_write(self, index: int, data: bytes, *, authority: int) -> None:
+        """Write an NV index from its start; `authority` is the index itself or a hierarchy."""
+        parameters = pack(data) + be(0, 2)
+        self._ask(CommandCode.NV_WRITE, (authority, index), parameters, (PASSWORD,)).read(_nothing)
+
     @contextmanager
     def policy_session(self, algorithm: HashAlg) -> Iterator[int]:
         """Start a policy session of this hash, which is the name algorithm of what it is for.
@@ -131,23 +144,35 @@ class Tpm:
         parameters = _EMPTY + codec.pack_selections(selections)
         self._ask(CommandCode.POLICY_PCR, (session,), parameters).read(_nothing)
 
+    def policy_command_code(self, session: int, code: CommandCode) -> None:
+        """Tell a policy session that it is for this one command."""
+        self._ask(CommandCode.POLICY_COMMAND_CODE, (session,), be(code, 4)).read(_nothing)
+
     def activate_credential(
-        self, key: int, endorsement: int, id_object: bytes, secret: bytes, *, authorisation: int
+        self,
+        key: int,
+        endorsement: int,
+        id_object: bytes,
+        secret: bytes,
+        *,
+        authorisation: int,
+        key_authorisation: int = PASSWORD,
     ) -> bytes:
         """Return what a credential for `key`, made for `endorsement`, holds.
 
         Args:
-            key: the key that the credential names; used with the empty authorisation.
+            key: the object that the credential names.
             endorsement: the key that decrypts.
             id_object: inside of the TPM2B_ID_OBJECT.
             secret: inside of the TPM2B_ENCRYPTED_SECRET.
             authorisation: for `endorsement`: a policy session, or PASSWORD for the empty one.
+            key_authorisation: for `key`, likewise.
         """
         return self._ask(
             CommandCode.ACTIVATE_CREDENTIAL,
             (key, endorsement),
             pack(id_object) + pack(secret),
-            (PASSWORD, authorisation),
+            (key_authorisation, authorisation),
         ).read(lambda reader: codec.sized(reader, "certInfo"))
 
     def quote(self, key: int, nonce: bytes, selections: tuple[PcrSelection, ...]) -> SignedQuote:

@@ -9,6 +9,8 @@ from sealward.verifier.rats.errors import MalformedEvidence
 
 HANDLE: Final = 0x08B
 POLICY_FAIL: Final = 0x09D
+PCR_CHANGED: Final = 0x128
+NV_UNINITIALIZED: Final = 0x14A
 BUSY: Final = frozenset({0x908, 0x90A, 0x922})  # yielded, testing, retry: nothing was done
 
 _FORMAT_ONE: Final = 0x080  # errors of one handle, parameter or session
@@ -46,7 +48,7 @@ _MEANINGS: Final = MappingProxyType(
         0x120: "the command is switched off",
         0x124: "this object needs another kind of authorisation",
         0x125: "an authorisation is missing",
-        0x128: "a PCR was extended since the policy session looked",
+        PCR_CHANGED: "a PCR was extended since the policy session looked",
         0x12F: "the authorisation cannot be used here",
         0x130: "it needs a restart of the machine first",
         0x142: "the size of the command is wrong",
@@ -55,7 +57,9 @@ _MEANINGS: Final = MappingProxyType(
         0x146: "the read is outside the NV index",
         0x148: "the NV index is locked",
         0x149: "the NV index does not allow it",
-        0x14A: "the NV index was never written",
+        NV_UNINITIALIZED: "the NV index was never written",
+        0x14B: "it has no NV memory left",
+        0x14C: "the NV index is already defined",
         0x902: "it has no memory left for objects: something does not flush what it loads",
         0x903: "it has no memory left for sessions: something does not flush its sessions",
         0x904: "it has no memory left",

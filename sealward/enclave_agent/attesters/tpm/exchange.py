@@ -41,7 +41,9 @@ Value = TypeVar("Value")
 class CommandCode(IntEnum):
     """TPM_CC (part 2, section 6.5)."""
 
+    NV_DEFINE_SPACE = 0x12A
     CREATE_PRIMARY = 0x131
+    NV_WRITE = 0x137
     ACTIVATE_CREDENTIAL = 0x147
     NV_READ = 0x14E
     POLICY_SECRET = 0x151
@@ -51,6 +53,7 @@ class CommandCode(IntEnum):
     UNSEAL = 0x15E
     FLUSH_CONTEXT = 0x165
     NV_READ_PUBLIC = 0x169
+    POLICY_COMMAND_CODE = 0x16C
     READ_PUBLIC = 0x173
     START_AUTH_SESSION = 0x176
     GET_CAPABILITY = 0x17A

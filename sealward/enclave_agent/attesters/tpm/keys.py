@@ -273,29 +273,41 @@ def endorsement_certificate(tpm: Tpm, kind: EndorsementKeyKind) -> bytes:
 
 
 def activate_credential(
-    tpm: Tpm, key: Loaded, endorsement: Loaded, *, id_object: bytes, encrypted_secret: bytes
+    tpm: Tpm,
+    key: Loaded,
+    endorsement: Loaded,
+    *,
+    id_object: bytes,
+    encrypted_secret: bytes,
+    key_authorisation: int = PASSWORD,
 ) -> bytes:
-    """Return the secret of a credential made for these two keys.
+    """Return the secret of a credential made for an object and an endorsement key.
 
     Keys of the low range demand a policy session in which the endorsement hierarchy was
     authorised; those of the high range take an authorisation value, which is empty.
 
     Args:
         tpm: where both are loaded.
-        key: the attestation key that the credential names.
+        key: the object that the credential names: an attestation key or a lock.
         endorsement: the endorsement key that it was made for.
         id_object: inside of the TPM2B_ID_OBJECT.
         encrypted_secret: inside of the TPM2B_ENCRYPTED_SECRET.
+        key_authorisation: a policy session that satisfies the object's policy, or PASSWORD for the
+            empty authorisation value.
 
     Raises:
-        TpmError: the credential was made for other keys, or the TPM fails.
+        TpmError: the credential was made for another pair, or the TPM fails.
     """
-    if endorsement.public.attributes & _USER_WITH_AUTH:
+    with ExitStack() as held:
+        authorisation = PASSWORD
+        if not endorsement.public.attributes & _USER_WITH_AUTH:
+            authorisation = held.enter_context(tpm.policy_session(endorsement.public.name_alg))
+            tpm.policy_secret(authorisation, ENDORSEMENT)
         return tpm.activate_credential(
-            key.handle, endorsement.handle, id_object, encrypted_secret, authorisation=PASSWORD
-        )
-    with tpm.policy_session(endorsement.public.name_alg) as session:
-        tpm.policy_secret(session, ENDORSEMENT)
-        return tpm.activate_credential(
-            key.handle, endorsement.handle, id_object, encrypted_secret, authorisation=session
+            key.handle,
+            endorsement.handle,
+            id_object,
+            encrypted_secret,
+            authorisation=authorisation,
+            key_authorisation=key_authorisation,
         )

@@ -19,7 +19,8 @@ from sealward_devkit.platform import Platform
 from sealward_devkit.snp import ghcb
 
 from sealward.controlplane.adapters.evidence_verifier import LibraryVerifier
-from sealward.enclave_agent.attesters import auto, nsm, registry, snp, tdx
+from sealward.enclave_agent.attesters import auto, nsm, nvidia, registry, snp, tdx
+from sealward.enclave_agent.attesters.azure_vtpm import attester as azure
 from sealward.enclave_agent.attesters.configfs_tsm import (
     SEV_GUEST,
     TDX_GUEST,
@@ -31,6 +32,7 @@ from sealward.enclave_agent.attesters.port import Attester, AttesterUnavailable,
 from sealward.enclave_agent.attesters.sev_guest import SevGuest
 from sealward.enclave_agent.attesters.snp import SnpAttester
 from sealward.enclave_agent.attesters.tdx import MAX_EVENT_LOG, TdxAttester
+from sealward.enclave_agent.attesters.tpm import attester as tpm
 from sealward.verifier.formats.snp import report as snp_report
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.development import import_root
@@ -237,12 +239,15 @@ def test_every_attester_of_this_distribution_is_an_entry_point() -> None:
         "snp": snp.from_settings,
         "tdx": tdx.from_settings,
         "nitro": nsm.from_settings,
+        "azure": azure.from_settings,
+        "nvidia": nvidia.from_settings,
+        "tpm": tpm.from_settings,
         "auto": auto.from_settings,
     }
     assert set(points) <= set(registry.installed())
 
 
-@pytest.mark.parametrize("name", ["snp", "tdx", "nitro"])
+@pytest.mark.parametrize("name", ["snp", "tdx", "nitro", "azure", "nvidia", "tpm"])
 def test_this_machine_is_probed_in_one_sentence(name: str) -> None:
     attester = registry.load(name, {})
     found = attester.probe()
@@ -261,7 +266,7 @@ def test_auto_on_this_machine_is_one_of_its_order_or_refused() -> None:
         assert chosen in auto.ORDER
 
 
-@pytest.mark.parametrize("name", ["snp", "tdx", "nitro", "auto"])
+@pytest.mark.parametrize("name", ["snp", "tdx", "nitro", "azure", "nvidia", "tpm", "auto"])
 def test_a_misspelt_setting_is_not_a_default(name: str) -> None:
     with pytest.raises(AttesterUnavailable, match="unknown settings: 'privlevl'"):
         registry.load(name, {"privlevl": 1})

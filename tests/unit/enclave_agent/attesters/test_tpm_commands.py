@@ -9,16 +9,27 @@ from fakes.tpm_answers import SUCCESS, Script, authorised, plain, refusal, speak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealward.enclave_agent.attesters.tpm import errors, exchange, keys, quote, sealed
+from sealward.enclave_agent.attesters.port import Credential
+from sealward.enclave_agent.attesters.tpm import (
+    errors,
+    exchange,
+    identity,
+    keys,
+    lock,
+    quote,
+    sealed,
+)
 from sealward.enclave_agent.attesters.tpm.answers import Created, Loaded
 from sealward.enclave_agent.attesters.tpm.codec import HashAlg, PcrBank, PcrSelection, parse_public
 from sealward.enclave_agent.attesters.tpm.commands import OWNER
 from sealward.enclave_agent.attesters.tpm.errors import TpmError
+from sealward.enclave_agent.attesters.tpm.exchange import CommandCode
 from sealward.enclave_agent.attesters.tpm.keys import (
     AttestationKeyKind,
     EndorsementKeyKind,
     Hierarchy,
 )
+from sealward.enclave_agent.attesters.tpm.lock import LockObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +94,38 @@ def test_a_policy_session_that_authorises_stays_and_is_then_flushed() -> None:
         bytes.fromhex("8002 0000001b 0000015e 80000001 00000009 03000000 0000 01 0000"),
         bytes.fromhex("8001 0000000e 00000165 03000000"),
     ]
+
+
+def test_a_lock_opens_by_two_sessions_of_which_one_is_for_this_command_alone() -> None:
+    started = bytes.fromhex("0010") + bytes(16)
+    script = Script(
+        plain(b"\x03\0\0\0" + started),
+        SUCCESS,
+        SUCCESS,
+        plain(b"\x03\0\0\x01" + started),
+        authorised(bytes.fromhex("0000 8024 40000007 0000")),
+        bytes.fromhex("8002 0000001d 00000000 00000005 0003 6b6579 0000010000 0000010000"),
+        SUCCESS,
+    )
+    tpm = speak(script)
+    with tpm.policy_session(HashAlg.SHA256) as session:
+        tpm.policy_pcr(session, SELECTION)
+        tpm.policy_command_code(session, CommandCode.ACTIVATE_CREDENTIAL)
+        secret = keys.activate_credential(
+            tpm,
+            LOADED,
+            LOW_RANGE_EK,
+            id_object=b"id",
+            encrypted_secret=b"seed",
+            key_authorisation=session,
+        )
+    assert secret == b"key"
+    assert script.asked[2] == bytes.fromhex("8001 00000012 0000016c 03000000 00000147")
+    assert script.asked[5] == bytes.fromhex(
+        "8002 00000032 00000147 80000001 81010001"
+        "00000012 03000000 0000 01 0000 03000001 0000 01 0000"
+        "0002 6964 0004 73656564"
+    )
 
 
 def test_what_is_held_is_flushed_when_its_use_fails() -> None:
@@ -217,6 +260,14 @@ USES: dict[str, Callable[[Tpm], object]] = {
     "activate": lambda tpm: keys.activate_credential(
         tpm, LOADED, LOW_RANGE_EK, id_object=b"id", encrypted_secret=b"seed"
     ),
+    "identity": lambda tpm: identity.make(tpm, AttestationKeyKind.ECC_P256, None),
+    "lock": lambda tpm: lock.make(tpm, BANKS, Hierarchy.OWNER),
+    "open_lock": lambda tpm: lock.open_credential(
+        tpm,
+        LockObject(SEALED, Hierarchy.OWNER, BANKS),
+        EndorsementKeyKind.RSA_2048,
+        Credential(b"id", b"seed"),
+    ),
 }
 small = st.sampled_from([b"\0", b"\0\0\0\x01", b"\0\x0b", b"\0\x03abc", b"\x03\x81\0\0", b"\0\x20"])
 bodies = st.one_of(st.binary(max_size=80), st.lists(small, max_size=12).map(b"".join))
@@ -254,6 +305,8 @@ def test_callers_mistakes_are_not_the_tpms() -> None:
             sealed.seal(tpm, data, BANKS, Hierarchy.OWNER)
     with pytest.raises(ValueError, match="no PCR"):
         sealed.seal(tpm, b"key", (), Hierarchy.OWNER)
+    with pytest.raises(ValueError, match="no PCR"):
+        lock.make(tpm, (), Hierarchy.OWNER)
 
 
 def test_secrets_and_blobs_stay_out_of_what_is_printed() -> None:
