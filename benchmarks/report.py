@@ -28,7 +28,16 @@ PAGE: Final = ROOT / "docs" / "benchmarks.md"
 VECTORS: Final = ROOT.parent / "shared" / "vectors"
 
 # The order of the page; whatever else there is comes after it, by name.
-ORDER: Final = ("snp", "tpm", "policy", "roundtrip", "revocation", "sealing", "inference")
+ORDER: Final = (
+    "snp",
+    "tpm",
+    "tpm_enrollment",
+    "policy",
+    "roundtrip",
+    "revocation",
+    "sealing",
+    "inference",
+)
 LIBRARIES: Final = (
     "cryptography",
     "gordon-to-regorus",

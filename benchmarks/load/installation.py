@@ -53,17 +53,17 @@ class Installation:
         return self.stage.folder / "platform"
 
 
-def install(stage: Stage, *, images: Iterable[str], ttl_seconds: int) -> Installation:
-    """Start a control plane with shipped policies, a sealed model and these images admitted.
+def start(stage: Stage, *development: str) -> Installation:
+    """Start a control plane with an administrator, the shipped policies and its trust file.
+
+    Args:
+        stage: where it runs.
+        development: options of `sealward serve` beside `--development`.
 
     Raises:
         WentWrong: a command failed.
     """
-    stage.run("sealward-devkit", "root", "create", "root", *_PRODUCT)
-    made = stage.run(
-        "sealward-devkit", "platform", "create", "--root", "root", *_PRODUCT, "platform"
-    )
-    process, record = _serve(stage)
+    process, record = _serve(stage, development)
     stage.run(
         *("sealward", "admin", "bootstrap", "--name", "alice", "--server", str(record["rest"])),
         *("--ca", "plane/server-root.pem", "--credential", "plane/bootstrap-credential"),
@@ -72,12 +72,7 @@ def install(stage: Stage, *, images: Iterable[str], ttl_seconds: int) -> Install
     for kind in ("enrollment", "appraisal", "release"):
         pushed = stage.run("sealward", "policy", "push", "--shipped", kind)
         stage.run("sealward", "policy", "activate", str(pushed["digest"]))
-    document = reference_set(REFERENCE_SET, images, tcb_floor=True)
-    (stage.folder / "reference.json").write_text(json.dumps(document))
-    stage.run("sealward", "reference", "import", "reference.json")
-    stage.run("sealward", "platform", "allow", str(made["platform_id"]))
     stage.run("sealward", "trust", "show", "-o", "trust.json")
-    _seal(stage, ttl_seconds)
     return Installation(
         stage=stage,
         process=process,
@@ -85,6 +80,25 @@ def install(stage: Stage, *, images: Iterable[str], ttl_seconds: int) -> Install
         enrollment=str(record["enrollment"]),
         agents=str(record["agents"]),
     )
+
+
+def install(stage: Stage, *, images: Iterable[str], ttl_seconds: int) -> Installation:
+    """Start a control plane with a sealed model that admits these images on one SNP platform.
+
+    Raises:
+        WentWrong: a command failed.
+    """
+    stage.run("sealward-devkit", "root", "create", "root", *_PRODUCT)
+    made = stage.run(
+        "sealward-devkit", "platform", "create", "--root", "root", *_PRODUCT, "platform"
+    )
+    installation = start(stage, "--development-root", "root/anchors.pem")
+    document = reference_set(REFERENCE_SET, images, tcb_floor=True)
+    (stage.folder / "reference.json").write_text(json.dumps(document))
+    stage.run("sealward", "reference", "import", "reference.json")
+    stage.run("sealward", "platform", "allow", str(made["platform_id"]))
+    _seal(stage, ttl_seconds)
+    return installation
 
 
 def reference_set(name: str, images: Iterable[str], *, tcb_floor: bool) -> Json:
@@ -108,12 +122,12 @@ def reference_set(name: str, images: Iterable[str], *, tcb_floor: bool) -> Json:
     return {"name": name, "not_after": None, "values": values}
 
 
-def _serve(stage: Stage) -> tuple[Process, Json]:
+def _serve(stage: Stage, development: tuple[str, ...]) -> tuple[Process, Json]:
     process = stage.start(
         "control-plane",
         *("sealward", "serve", "--data", "plane", "--trust-domain", TRUST_DOMAIN, "--json"),
         *("--rest", "127.0.0.1:0", "--enrollment", "127.0.0.1:0", "--agents", "127.0.0.1:0"),
-        *("--development", "--development-root", "root/anchors.pem"),
+        *("--development", *development),
     )
 
     def announced() -> Json | None:

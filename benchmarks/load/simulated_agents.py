@@ -7,7 +7,8 @@ A process of its own, so that what the control plane costs can be told from what
 
 It says `ready` when every agent is enrolled and holds a lease, waits for a line on its input, does
 its work, and prints one JSON record. Keys, bindings, transport and the checks of an answer are the
-agent's own code; only models and the lease book are missing.
+agent's own code; only models and the lease book are missing. Agents that watch may start apart, so
+that their renewals are spread over time as those of a fleet are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,9 +210,43 @@ class SimulatedAgent:
         self.sequence = verified.terms.sequence
 
 
+@dataclass(slots=True)
+class Watched:
+    """What agents did whose streams were open.
+
+    Attributes:
+        renewals: when each began and when its answer was checked; seconds of CLOCK_MONOTONIC,
+            which all processes of a machine share.
+        unavailable: attestations that the control plane could not decide in time.
+    """
+
+    renewals: list[tuple[float, float]] = field(default_factory=list)
+    unavailable: int = 0
+
+    async def serve(self, agent: SimulatedAgent) -> None:
+        """Answer every challenge that is pushed to an agent."""
+        async for pushed in agent.watch():
+            if isinstance(pushed, bytes):
+                raise SystemExit("a node that nobody revoked was sent a revocation")
+            began = time.perf_counter()
+            renewing: Awaitable[object] = agent.answer(pushed)
+            while not await self._decided(renewing):
+                renewing = agent.round()
+            self.renewals.append((began, time.perf_counter()))
+
+    async def _decided(self, renewing: Awaitable[object]) -> bool:
+        try:
+            await renewing
+        except Unreachable:  # as an agent: asked again; counted, as it must not go unseen
+            self.unavailable += 1
+            return False
+        return True
+
+
 async def _attest(site: Site, agents: int, seconds: float, *, hold: bool) -> dict[str, object]:
     async with AsyncExitStack() as stack:
-        fleet = await _enrolled(site, agents, stack)
+        # one after another: a fleet's start is not what is measured
+        fleet = [await _enrolled(site, stack) for _ in range(agents)]
         for agent in fleet:
             for _ in range(_WARM_UP_ROUNDS):
                 await agent.round(hold=hold)
@@ -239,20 +274,16 @@ async def _attest(site: Site, agents: int, seconds: float, *, hold: bool) -> dic
         }
 
 
-async def _watch(site: Site, agents: int) -> dict[str, object]:
+async def _watch(site: Site, agents: int, apart: float) -> dict[str, object]:
     """Hold streams open until the input closes; a node that loses its lease is an error."""
+    watched = Watched()
     async with AsyncExitStack() as stack:
-        fleet = await _enrolled(site, agents, stack)
-
-        async def serve(agent: SimulatedAgent) -> None:
-            async for pushed in agent.watch():
-                if isinstance(pushed, bytes):
-                    raise SystemExit("a node that nobody revoked was sent a revocation")
-                await agent.answer(pushed)
-                renewals.append(time.perf_counter())
-
-        renewals: list[float] = []
-        streams = [asyncio.create_task(serve(agent)) for agent in fleet]
+        streams: list[asyncio.Task[None]] = []
+        began = time.perf_counter()
+        for number in range(agents):
+            await asyncio.sleep(began + number * apart - time.perf_counter())
+            agent = await _enrolled(site, stack)
+            streams.append(asyncio.create_task(watched.serve(agent)))
         ended = asyncio.create_task(_ready())
         done, _ = await asyncio.wait([ended, *streams], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -262,15 +293,14 @@ async def _watch(site: Site, agents: int) -> dict[str, object]:
         for stream in streams:
             stream.cancel()
         await asyncio.gather(*streams, return_exceptions=True)
-        return {"agents": len(fleet), "renewals": len(renewals)}
+    return {"renewals": watched.renewals, "unavailable": watched.unavailable}
 
 
-async def _enrolled(site: Site, agents: int, stack: AsyncExitStack) -> list[SimulatedAgent]:
-    fleet = [SimulatedAgent(site) for _ in range(agents)]
-    for agent in fleet:  # one after another: a fleet's start is not what is measured
-        await agent.enroll(stack)
-        await agent.round()
-    return fleet
+async def _enrolled(site: Site, stack: AsyncExitStack) -> SimulatedAgent:
+    agent = SimulatedAgent(site)
+    await agent.enroll(stack)
+    await agent.round()
+    return agent
 
 
 async def _ready() -> None:
@@ -290,7 +320,8 @@ def main() -> None:
     parser.add_argument("--image", required=True)
     parser.add_argument("--workload", required=True)
     parser.add_argument("--agents", type=int, required=True)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of attesting")
+    parser.add_argument("--apart", type=float, default=0.0, help="seconds between starts, to watch")
     parser.add_argument("--new-keys", action="store_true", help="say that no lease is held")
     options = parser.parse_args()
     site = Site(
@@ -301,7 +332,7 @@ def main() -> None:
         workload=options.workload,
     )
     work = (
-        _watch(site, options.agents)
+        _watch(site, options.agents, options.apart)
         if options.work == "watch"
         else _attest(site, options.agents, options.seconds, hold=not options.new_keys)
     )
