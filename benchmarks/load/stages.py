@@ -113,7 +113,9 @@ def timed_service(plane: ControlPlane, clock: StageClock) -> AttestationService:
     """Return the attestation service of `plane` over timed collaborators."""
     service = plane.attestation
     gate, appraiser, releaser = service.gate, service.appraiser, service.releaser
-    engine: Any = Timed(plane.engine, clock, evaluate=("policies", "appraise and release"))
+    engine: Any = Timed(
+        plane.engines.deciding, clock, evaluate=("policies", "appraise and release")
+    )
     verifier = Timed(gate._verifier, clock, verify=("verify evidence", "challenge and binding"))  # noqa: SLF001 - to be timed
     timed_gate: Any = object.__new__(type(gate))
     timed_gate.__dict__.update(gate.__dict__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,8 +23,8 @@ from sealward.controlplane.adapters.keystore.private_files import (
     DIRECTORY_MODE,
     require_private_directory,
 )
-from sealward.controlplane.adapters.policy_engine.embedded import EmbeddedEngine, EngineSettings
-from sealward.controlplane.adapters.policy_upload import UploadCheck
+from sealward.controlplane.adapters.policy_engine.opa.endpoint import Endpoint, InvalidEndpoint
+from sealward.controlplane.adapters.policy_engines import PolicyEngines, open_engines
 from sealward.controlplane.adapters.server_identity import ServerIdentity
 from sealward.controlplane.adapters.system_clock import SystemClock
 from sealward.controlplane.config import InvalidSettings, Settings
@@ -47,6 +46,7 @@ from sealward.controlplane.services.release_core import ReleaseCore
 from sealward.controlplane.services.sequencer import Sequencer
 from sealward.controlplane.services.sweeper import Sweeper
 from sealward.controlplane.services.terms_issuer import TermsIssuer
+from sealward.controlplane.services.tpm_nodes import TpmNodes
 from sealward.controlplane.services.wipes import WipeService
 from sealward.protos.trust import TrustConfiguration
 from sealward.verifier import registry
@@ -76,13 +76,13 @@ class ControlPlane:
     settings: Settings
     clock: Clock
     database: SqliteDatabase
-    engine: EmbeddedEngine
-    upload_engine: EmbeddedEngine
+    engines: PolicyEngines
     trust: TrustConfiguration
     server_identity: ServerIdentity
     node_root: bytes
     admin: AdminServices
     challenges: ChallengeService
+    tpm_nodes: TpmNodes
     enrollment: EnrollmentService
     attestation: AttestationService
     wipes: WipeService
@@ -92,9 +92,8 @@ class ControlPlane:
     bell: SweepBell
 
     def close(self) -> None:
-        """End policy workers, then the database."""
-        self.engine.close()
-        self.upload_engine.close()
+        """End policy engines, then the database."""
+        self.engines.close()
         self.database.close()
 
 
@@ -109,10 +108,26 @@ def build(
         clock: the operating system's, unless somebody else keeps the time.
 
     Raises:
-        DomainError: the data folder belongs to another installation, or cannot be used.
-        InvalidSettings: a development root or endorsement is not one.
+        DomainError: the data folder belongs to another installation, or cannot be used; or the
+            OPA server cannot.
+        InvalidSettings: a development root or endorsement is not one, or a TLS file for OPA; or the
+            settings are half production and half development.
     """
-    clock = clock or SystemClock()
+    settings.require_one_kind()  # whoever made them: no root comes in by a way around `serve`
+    engines = _engines(
+        settings
+    )  # first, so that an OPA server that is refused leaves nothing behind
+    try:
+        return _build(settings, engines, ring=ring, clock=clock or SystemClock())
+    except BaseException:
+        engines.close()
+        raise
+
+
+def _build(
+    settings: Settings, engines: PolicyEngines, *, ring: Callable[[str], None], clock: Clock
+) -> ControlPlane:
+    engine = engines.deciding
     random_bytes = secrets.token_bytes
     data = settings.data
     data.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -120,6 +135,7 @@ def build(
     keys = data / "keys"
     if not keys.exists():
         keystores.create(keys, random_bytes)
+    keystores.complete(keys, random_bytes)
     keystore = FileKeystore(keys, random_bytes)
     database = _database(settings, clock)
     roots = {
@@ -144,16 +160,16 @@ def build(
         log_keys=(keystore.public(KeyPurpose.log),),
     )
     _write_public(data / _TRUST_FILE, trust.encode())
-    # A worker for each thread that decides and one for the sweeper: nobody waits for a place, since
-    # a wait that outlasts the deadline would be a denial.
-    deciding = EngineSettings(
-        deadline_seconds=settings.policy_deadline_s, pool_size=settings.decision_threads + 1
-    )
-    checking = EngineSettings(deadline_seconds=settings.policy_deadline_s)
-    engine = EmbeddedEngine(deciding, time.monotonic)
-    upload_engine = EmbeddedEngine(checking, time.monotonic)
     book = PolicyBook()
-    gate = EvidenceGate(verifier=_verifier(settings, clock), keystore=keystore, trust=trust)
+    challenges = ChallengeService(
+        keystore=keystore, clock=clock, random_bytes=random_bytes, trust=trust
+    )
+    tpm_nodes = TpmNodes(
+        database=database, keystore=keystore, random_bytes=random_bytes, challenges=challenges
+    )
+    gate = EvidenceGate(
+        verifier=_verifier(settings, clock), challenges=challenges, tpm=tpm_nodes, trust=trust
+    )
     appraiser = Appraiser(
         engine=engine,
         trust_config_digest=trust.digest().hex(),
@@ -177,15 +193,13 @@ def build(
         settings=settings,
         clock=clock,
         database=database,
-        engine=engine,
-        upload_engine=upload_engine,
+        engines=engines,
         trust=trust,
         server_identity=ServerIdentity(issue_server, clock.now()),
         node_root=roots[KeyPurpose.node_ca].public_bytes(Encoding.PEM),
-        admin=AdminServices.build(on, check=UploadCheck(upload_engine, checking), trust=trust),
-        challenges=ChallengeService(
-            keystore=keystore, clock=clock, random_bytes=random_bytes, trust=trust
-        ),
+        admin=AdminServices.build(on, check=engines.check, trust=trust),
+        challenges=challenges,
+        tpm_nodes=tpm_nodes,
         enrollment=EnrollmentService(
             database=database,
             keystore=keystore,
@@ -242,6 +256,20 @@ def write_bootstrap_credential(plane: ControlPlane) -> Path | None:
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(f"{text}\n")
     return path
+
+
+def _engines(settings: Settings) -> PolicyEngines:
+    opa = settings.opa
+    try:
+        return open_engines(
+            None
+            if opa is None
+            else Endpoint.parse(opa.url, ca=opa.ca, certificate=opa.certificate, key=opa.key),
+            deadline_seconds=settings.policy_deadline_s,
+            places=settings.decision_threads + 1,  # and the sweeper
+        )
+    except InvalidEndpoint as error:
+        raise InvalidSettings(str(error)) from error
 
 
 def _database(settings: Settings, clock: Clock) -> SqliteDatabase:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from pathlib import Path
 from typing import Final, Self
 
@@ -58,6 +59,53 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@unique
+class EngineChoice(StrEnum):
+    """Where policies are evaluated."""
+
+    EMBEDDED = "embedded"
+    OPA = "opa"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpaServer:
+    """Where an OPA server is, and the PEM files of mutual TLS with it.
+
+    Attributes:
+        url: https, or plain http to a loopback address.
+        ca: what the server's certificate must come from.
+        certificate: what is shown to the server.
+        key: its private key, not encrypted.
+    """
+
+    url: str
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def opa_server(
+    choice: EngineChoice,
+    url: str | None,
+    *,
+    ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+) -> OpaServer | None:
+    """Return the OPA server that was chosen, None for the embedded engine.
+
+    Raises:
+        InvalidSettings: it is missing, or given to the embedded engine.
+    """
+    if choice is EngineChoice.EMBEDDED:
+        if any(given is not None for given in (url, ca, certificate, key)):
+            raise InvalidSettings("--opa-... options go with --policy-engine opa, and only with it")
+        return None
+    if url is None:
+        raise InvalidSettings("--policy-engine opa needs --opa-url, such as https://127.0.0.1:8181")
+    return OpaServer(url=url, ca=ca, certificate=certificate, key=key)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `sealward serve` was told.
@@ -75,6 +123,7 @@ class Settings:
         endorsements: folder of vendor CA certificates that complete chains, or None.
         decision_threads: threads for decisions.
         policy_deadline_s: longest evaluation of one policy; a shipped one takes a millisecond.
+        opa: the OPA server that evaluates policies; None for the embedded engine.
     """
 
     data: Path
@@ -89,6 +138,21 @@ class Settings:
     endorsements: Path | None = None
     decision_threads: int = 2
     policy_deadline_s: float = 0.2
+    opa: OpaServer | None = None
+
+    def require_one_kind(self) -> None:
+        """Refuse what is half production and half development (F29).
+
+        Raises:
+            InvalidSettings: with what to change.
+        """
+        if self.development != self.trust_domain.startswith(DEVELOPMENT_LABEL):
+            raise InvalidSettings(
+                f"--development goes with a trust domain that begins with {DEVELOPMENT_LABEL!r},"
+                " and only with one"
+            )
+        if self.development_roots and not self.development:
+            raise InvalidSettings("development roots are only accepted with --development")
 
     def require_servable(self, *, listen_anywhere: bool) -> None:
         """Refuse combinations that must never run (F29).
@@ -102,13 +166,7 @@ class Settings:
         """
         if _DOMAIN.fullmatch(self.trust_domain) is None:
             raise InvalidSettings("the trust domain is not a lower-case DNS name")
-        if self.development != self.trust_domain.startswith(DEVELOPMENT_LABEL):
-            raise InvalidSettings(
-                f"--development goes with a trust domain that begins with {DEVELOPMENT_LABEL!r},"
-                " and only with one"
-            )
-        if self.development_roots and not self.development:
-            raise InvalidSettings("development roots are only accepted with --development")
+        self.require_one_kind()
         exposed = [a for a in (self.rest, self.enrollment, self.agents) if not a.loopback]
         if self.development and exposed and not listen_anywhere:
             raise InvalidSettings(

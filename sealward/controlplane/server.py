@@ -28,7 +28,7 @@ from sealward.controlplane.workers import working
 from sealward.protos import agent_pb2_grpc
 
 _GRPC_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", 4 << 20),  # evidence of 1 MiB, its binding and slack
+    ("grpc.max_receive_message_length", 5 << 20),  # evidence 1 MiB, runtime log 3 MiB, slack
     ("grpc.max_send_message_length", 8 << 20),
     ("grpc.so_reuseport", 0),  # a second process on the port is a mistake, not a replica
     ("grpc.keepalive_time_ms", 30_000),
@@ -138,7 +138,7 @@ def _enrollment_server(
         maximum_concurrent_rpcs=2 * _MOST_ENROLLING,
     )
     agent_pb2_grpc.add_EnrollmentServicer_to_server(
-        EnrollmentListener(desk, plane.enrollment), server
+        EnrollmentListener(desk, plane.enrollment, plane.tpm_nodes), server
     )
     return server
 

@@ -50,7 +50,9 @@ class Enroller:
                     )
             finally:
                 take_secret(secret)  # for its overwriting of a secret nobody else refers to
-            return await client.enroll(self._request(bound, proof))
+            answer = await client.enroll(self._request(bound, proof))
+            self.maker.runtime_log.proven = answer.runtime_log_next
+            return answer
 
     async def _activated(
         self, client: EnrollmentClient, challenge: Challenge, key: KeyToProve
@@ -88,7 +90,14 @@ class Enroller:
             join_token=self.join_token,
             agent=describe(self.maker),
             credential_proof=credential_proof,
+            runtime_log=runtime_log(bound),
         )
+
+
+def runtime_log(bound: BoundEvidence) -> agent_pb2.RuntimeLog | None:
+    """Return the part of the runtime log that goes along, as it travels."""
+    part = bound.runtime_log
+    return None if part is None else agent_pb2.RuntimeLog(first=part.first, data=part.data)
 
 
 def describe(maker: EvidenceMaker) -> agent_pb2.AgentDescription:

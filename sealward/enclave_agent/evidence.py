@@ -15,9 +15,11 @@ from sealward.enclave_agent.attesters.port import (
     Attester,
     AttesterUnavailable,
     Credential,
+    Evidence,
     KeyToProve,
     Lock,
     ProvesKey,
+    RuntimeLogPart,
     Watches,
 )
 from sealward.enclave_agent.identity import InstanceKeys
@@ -41,6 +43,16 @@ class Ratchet:
     secret: bytes = field(repr=False)
 
 
+@dataclass(slots=True)
+class RuntimeLogProgress:
+    """How many entries of this instance's runtime log the control plane need not see again.
+
+    An answer that is lost leaves it behind; the control plane then says so (`runtime_log_gap`).
+    """
+
+    proven: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundEvidence:
     """Evidence and the binding it carries, both as they are sent.
@@ -51,6 +63,7 @@ class BoundEvidence:
         binding: deterministic CBOR.
         evidence: RATS CMW.
         lock: opens what the answer locks to the state shown; None where evidence has no lock.
+        runtime_log: goes along; None where the attester has none.
     """
 
     challenge: Challenge
@@ -58,15 +71,19 @@ class BoundEvidence:
     binding: bytes
     evidence: bytes
     lock: Lock | None = None
+    runtime_log: RuntimeLogPart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceMaker:
-    """What is the same in every binding of this instance."""
+    """What is the same in every binding of this instance, and how far its runtime log is proven."""
 
     trust: TrustConfiguration
     keys: InstanceKeys
     attester: Attester
+    runtime_log: RuntimeLogProgress = field(
+        default_factory=RuntimeLogProgress, init=False, repr=False
+    )
     _thread: OwnThread = field(default_factory=OwnThread, init=False, repr=False)
 
     async def make(
@@ -96,14 +113,22 @@ class EvidenceMaker:
             ratchet=None if ratchet is None else self._prove(ratchet, challenge.nonce),
         ).encode()
         digest = binding.digest(encoded)
-        collected = await self._ask(lambda: self.attester.collect(digest))
+        # An enrolment begins anew: the control plane may know nothing of this instance.
+        proven = 0 if purpose is Purpose.ENROLL else self.runtime_log.proven
+        collected, log = await self._ask(lambda: self._collect(digest, proven))
         return BoundEvidence(
             challenge=challenge,
             hpke_key=hpke_key,
             binding=encoded,
             evidence=collected.cmw,
             lock=collected.lock,
+            runtime_log=log,
         )
+
+    def _collect(self, digest: bytes, proven: int) -> tuple[Evidence, RuntimeLogPart | None]:
+        collected = self.attester.collect(digest)
+        log = collected.runtime_log
+        return collected, None if log is None else log.behind(proven)
 
     @property
     def watches(self) -> bool:

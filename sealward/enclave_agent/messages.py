@@ -78,6 +78,7 @@ class EnrollAnswer:
         denial: why not; None when admitted.
         retry_after_s: what the control plane asks for, seconds; 0 when it does not.
         sent_ns: boot-time instant read before the request left.
+        runtime_log_next: entries of the runtime log that need not be sent again.
     """
 
     admission: Admission
@@ -85,6 +86,7 @@ class EnrollAnswer:
     denial: Denial | None
     retry_after_s: float
     sent_ns: int
+    runtime_log_next: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,7 @@ class AttestAnswer:
         denial: why the posture is not compliant, or None.
         refused: workloads that were asked for and not granted.
         again_s: when the next challenge is meant to come, seconds; 0 when not said.
+        runtime_log_next: entries of the runtime log that need not be sent again.
     """
 
     posture: str
@@ -112,6 +115,7 @@ class AttestAnswer:
     refused: tuple[tuple[str, Denial], ...]
     again_s: float
     lock: Credential | None = None
+    runtime_log_next: int = 0
 
 
 def read_challenge(message: agent_pb2.Challenge, *, now_ns: int) -> Challenge:
@@ -170,6 +174,7 @@ def read_enrollment(
         denial=_denial(message.denial) if message.HasField("denial") else None,
         retry_after_s=_delay(message.retry_after_ms),
         sent_ns=sent_ns,
+        runtime_log_next=message.runtime_log_next,
     )
 
 
@@ -196,6 +201,7 @@ def read_attestation(message: agent_pb2.AttestResponse) -> AttestAnswer:
         refused=tuple((_workload(r.workload), _denial(r.denial)) for r in message.refused),
         again_s=_delay(message.attest_again_in_ms),
         lock=read_credential(message.tpm_lock) if locked else None,
+        runtime_log_next=message.runtime_log_next,
     )
 
 

@@ -19,7 +19,7 @@ import sealward
 from sealward.enclave_agent.attesters.port import AttesterUnavailable
 from sealward.enclave_agent.certificate import NodeCertificate, read_certificate
 from sealward.enclave_agent.clock import NS_PER_S, BootClock, clock_source
-from sealward.enclave_agent.enrollment import describe
+from sealward.enclave_agent.enrollment import describe, runtime_log
 from sealward.enclave_agent.evidence import BoundEvidence, EvidenceMaker
 from sealward.enclave_agent.holdings import Holdings
 from sealward.enclave_agent.identity import HpkeKeyring
@@ -59,6 +59,7 @@ NOT_ADMITTED: Final = frozenset(
     {"node_pending", "node_rejected", "node_retired", "unauthenticated", "channel_mismatch"}
 )
 UNKNOWN: Final = frozenset({"node_unknown", "not_found"})
+RUNTIME_LOG_GAP: Final = "runtime_log_gap"  # it has less of the runtime log than was thought
 T = TypeVar("T")
 _log = get_logger(__name__)
 
@@ -298,6 +299,7 @@ class Session:
             parts.pacing.unsettled(parts.clock())  # it may have granted what is not known here
             raise
         self.heard = True
+        parts.maker.runtime_log.proven = answer.runtime_log_next
         lock_secret = await self._open_lock(answer, bound)
         try:
             self._take_answer(answer, bound, sent_ns, lock_secret)
@@ -364,7 +366,11 @@ class Session:
         parts = self._parts
         denial = Denial(code=refused.code, correlation_id=refused.correlation_id)
         _log.warning("attestation refused", **_fields(denial))
-        parts.pacing.failed(parts.clock())
+        if refused.code == RUNTIME_LOG_GAP:
+            parts.maker.runtime_log.proven = 0  # the next evidence goes with all of it
+            parts.pacing.unsettled(parts.clock())
+        else:
+            parts.pacing.failed(parts.clock())
         parts.standing.denied(denial, live=bool(parts.book.live(parts.clock())))
         if refused.code in UNKNOWN:
             raise refused
@@ -394,6 +400,7 @@ class Session:
             evidence=bound.evidence,
             workloads=self._parts.workloads,
             agent=describe(self._parts.maker),
+            runtime_log=runtime_log(bound),
         )
 
 

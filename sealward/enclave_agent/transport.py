@@ -39,7 +39,7 @@ from sealward.protos import agent_pb2, agent_pb2_grpc
 Stream: TypeAlias = "aio.StreamStreamCall[agent_pb2.AgentMessage, agent_pb2.ServerMessage]"
 
 MAX_RECEIVE: Final = 8 << 20  # terms of 256 KiB and 4,096 wrapped keys of 1.2 KiB
-MAX_SEND: Final = 4 << 20  # evidence with its certificates and logs
+MAX_SEND: Final = 5 << 20  # evidence of 1 MiB, a runtime log of 3 MiB, and slack
 CHALLENGE_DEADLINE_S: Final = 5.0
 CREDENTIAL_DEADLINE_S: Final = 5.0  # one chain of certificates to verify, nothing to fetch
 ENROLL_DEADLINE_S: Final = 20.0  # the control plane may have to fetch endorsements

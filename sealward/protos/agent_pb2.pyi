@@ -212,6 +212,7 @@ class EnrollRequest(_message.Message):
     JOIN_TOKEN_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     CREDENTIAL_PROOF_FIELD_NUMBER: _builtins.int
+    RUNTIME_LOG_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     ticket: _builtins.bytes
     binding: _builtins.bytes
@@ -226,6 +227,10 @@ class EnrollRequest(_message.Message):
     """a TPM node's: that its TPM opened the credential (docs/specs/tpm-node.md 3); else empty"""
     @_builtins.property
     def agent(self) -> Global___AgentDescription: ...
+    @_builtins.property
+    def runtime_log(self) -> Global___RuntimeLog:
+        """from entry 0; absent when the node sends none"""
+
     def __init__(
         self,
         *,
@@ -237,14 +242,40 @@ class EnrollRequest(_message.Message):
         join_token: _builtins.str = ...,
         agent: Global___AgentDescription | None = ...,
         credential_proof: _builtins.bytes = ...,
+        runtime_log: Global___RuntimeLog | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "runtime_log", b"runtime_log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "binding", b"binding", "credential_proof", b"credential_proof", "evidence", b"evidence", "join_token", b"join_token", "proof", b"proof", "protocol_version", b"protocol_version", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "binding", b"binding", "credential_proof", b"credential_proof", "evidence", b"evidence", "join_token", b"join_token", "proof", b"proof", "protocol_version", b"protocol_version", "runtime_log", b"runtime_log", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnrollRequest: _TypeAlias = EnrollRequest  # noqa: Y015
+
+@_typing.final
+class RuntimeLog(_message.Message):
+    """A piece of the kernel's IMA measurement list, as it stands in binary_runtime_measurements (docs/specs/ima-claims.md)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """number of its first entry, from 0"""
+    data: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "first", b"first"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuntimeLog: _TypeAlias = RuntimeLog  # noqa: Y015
 
 @_typing.final
 class Denial(_message.Message):
@@ -279,10 +310,13 @@ class EnrollResponse(_message.Message):
     CERTIFICATE_CHAIN_FIELD_NUMBER: _builtins.int
     DENIAL_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    RUNTIME_LOG_NEXT_FIELD_NUMBER: _builtins.int
     answer: Global___Answer.ValueType
     node_id: _builtins.str
     """hex SHA-256 of the TLS key's SubjectPublicKeyInfo"""
     retry_after_ms: _builtins.int
+    runtime_log_next: _builtins.int
+    """as in AttestResponse"""
     @_builtins.property
     def certificate_chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """DER, leaf first; only with ANSWER_ADMIT"""
@@ -299,10 +333,11 @@ class EnrollResponse(_message.Message):
         certificate_chain: _abc.Iterable[_builtins.bytes] | None = ...,
         denial: Global___Denial | None = ...,
         retry_after_ms: _builtins.int = ...,
+        runtime_log_next: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["denial", b"denial"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "certificate_chain", b"certificate_chain", "denial", b"denial", "node_id", b"node_id", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "certificate_chain", b"certificate_chain", "denial", b"denial", "node_id", b"node_id", "retry_after_ms", b"retry_after_ms", "runtime_log_next", b"runtime_log_next"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -318,6 +353,7 @@ class AttestRequest(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     WORKLOADS_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    RUNTIME_LOG_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     ticket: _builtins.bytes
     binding: _builtins.bytes
@@ -328,6 +364,10 @@ class AttestRequest(_message.Message):
 
     @_builtins.property
     def agent(self) -> Global___AgentDescription: ...
+    @_builtins.property
+    def runtime_log(self) -> Global___RuntimeLog:
+        """from runtime_log_next of the last answer, or from 0; absent when the node sends none"""
+
     def __init__(
         self,
         *,
@@ -337,10 +377,11 @@ class AttestRequest(_message.Message):
         evidence: _builtins.bytes = ...,
         workloads: _abc.Iterable[_builtins.str] | None = ...,
         agent: Global___AgentDescription | None = ...,
+        runtime_log: Global___RuntimeLog | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "runtime_log", b"runtime_log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "binding", b"binding", "evidence", b"evidence", "protocol_version", b"protocol_version", "ticket", b"ticket", "workloads", b"workloads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "binding", b"binding", "evidence", b"evidence", "protocol_version", b"protocol_version", "runtime_log", b"runtime_log", "ticket", b"ticket", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,11 +443,14 @@ class AttestResponse(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     ATTEST_AGAIN_IN_MS_FIELD_NUMBER: _builtins.int
     TPM_LOCK_FIELD_NUMBER: _builtins.int
+    RUNTIME_LOG_NEXT_FIELD_NUMBER: _builtins.int
     posture: _builtins.str
     terms: _builtins.bytes
     """COSE_Sign1, docs/specs/signed-terms.md; empty when nothing is granted or held"""
     attest_again_in_ms: _builtins.int
     """when the control plane means to push the next challenge"""
+    runtime_log_next: _builtins.int
+    """entries of the runtime log that are proven and need not be sent again"""
     @_builtins.property
     def content_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___WrappedSecret]: ...
     @_builtins.property
@@ -439,10 +483,11 @@ class AttestResponse(_message.Message):
         refused: _abc.Iterable[Global___LeaseDenial] | None = ...,
         attest_again_in_ms: _builtins.int = ...,
         tpm_lock: Global___TpmCredential | None = ...,
+        runtime_log_next: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["denial", b"denial", "ratchet", b"ratchet", "tpm_lock", b"tpm_lock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attest_again_in_ms", b"attest_again_in_ms", "certificate_chain", b"certificate_chain", "content_keys", b"content_keys", "denial", b"denial", "posture", b"posture", "ratchet", b"ratchet", "refused", b"refused", "terms", b"terms", "tpm_lock", b"tpm_lock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attest_again_in_ms", b"attest_again_in_ms", "certificate_chain", b"certificate_chain", "content_keys", b"content_keys", "denial", b"denial", "posture", b"posture", "ratchet", b"ratchet", "refused", b"refused", "runtime_log_next", b"runtime_log_next", "terms", b"terms", "tpm_lock", b"tpm_lock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What control plane and TPM nodes compute alike (docs/specs/tpm-node.md 3 and 4).
+"""What control plane and TPM nodes compute and expect alike (docs/specs/tpm-node.md 3 and 4).
 
 Here are the proof that a credential was opened, and the inner layer around content keys.
 """
@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SECRET_BYTES: Final = 32
 PROOF_BYTES: Final = 32
+# Bytes of a runtime measurement list in one message: some 25,000 entries, above what a server
+# measures that runs programs and libraries for weeks.
+MAX_RUNTIME_LOG: Final = 3 << 20
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12

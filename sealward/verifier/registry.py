@@ -341,7 +341,7 @@ def _tpm_trust(context: Context, certificates: tuple[bytes, ...]) -> tpm_node.Tr
         raise RefusedEvidence(
             Code.UNSUPPORTED_FORMAT,
             "TPM evidence is not taken here",
-            hint="check it with `sealward verify`; control planes have no roots of TPMs yet",
+            hint="add the roots of your TPMs' vendors as trust anchors",
         )
     return replace(
         context.tpm,

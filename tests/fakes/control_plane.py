@@ -42,7 +42,7 @@ from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.policy_engine.shipped import shipped
 from sealward.controlplane.adapters.system_clock import SystemClock
 from sealward.controlplane.bootstrap import ControlPlane
-from sealward.controlplane.config import Address, Settings
+from sealward.controlplane.config import Address, OpaServer, Settings
 from sealward.controlplane.domain.policies import Layer, PolicyKind
 from sealward.controlplane.domain.policies_bundle import files_of
 from sealward.controlplane.domain.principals import Principal
@@ -169,7 +169,12 @@ class Reachable:
         return "".join(self.world.plane.trust.server_roots).encode()
 
 
-def settings(data: Path, roots: Path | None, trust_domain: str = TRUST_DOMAIN) -> Settings:
+def settings(
+    data: Path,
+    roots: Path | None,
+    trust_domain: str = TRUST_DOMAIN,
+    opa: OpaServer | None = None,
+) -> Settings:
     """Settings of a test installation; development exactly when there are development roots."""
     anywhere = Address("127.0.0.1", 0)
     return Settings(
@@ -182,6 +187,7 @@ def settings(data: Path, roots: Path | None, trust_domain: str = TRUST_DOMAIN) -
         development=roots is not None,
         development_roots=() if roots is None else (roots,),
         policy_deadline_s=2.0,  # a shared machine
+        opa=opa,
     )
 
 
@@ -196,11 +202,11 @@ def world(folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def reachable(folder: Path) -> Iterator[Reachable]:
+def reachable(folder: Path, *, opa: OpaServer | None = None) -> Iterator[Reachable]:
     """Open a furnished control plane and its listeners, without the workers beside them."""
     loop = asyncio.new_event_loop()
     bells = StreamBells(loop)
-    made = open_world(folder, ring=bells.ring)
+    made = open_world(folder, ring=bells.ring, opa=opa)
     opened: list[Listening] = []
     ready, stop = threading.Event(), asyncio.Event()
 
@@ -230,7 +236,9 @@ def reachable(folder: Path) -> Iterator[Reachable]:
         made.plane.close()
 
 
-def open_world(folder: Path, *, ring: Callable[[str], None] | None = None) -> World:
+def open_world(
+    folder: Path, *, ring: Callable[[str], None] | None = None, opa: OpaServer | None = None
+) -> World:
     """Build over `folder`, furnishing it first when it is empty. The caller closes the plane."""
     if not (folder / "plane").exists():
         shutil.copytree(_template(), folder, dirs_exist_ok=True)
@@ -238,7 +246,9 @@ def open_world(folder: Path, *, ring: Callable[[str], None] | None = None) -> Wo
     clock = ManualClock(from_unix_ms(unix_ms(now)))
     rung: list[str] = []
     plane = bootstrap.build(
-        settings(folder / "plane", folder / "root.der"), ring=ring or rung.append, clock=clock
+        settings(folder / "plane", folder / "root.der", opa=opa),
+        ring=ring or rung.append,
+        clock=clock,
     )
     token = (folder / "token").read_text()
     admin = plane.admin.principals.authenticate(token)

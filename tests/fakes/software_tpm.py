@@ -154,13 +154,14 @@ class EndorsementKey:
     name_alg: str = "sha256"
     aes: int = 128
     attributes: int = EK_ATTRIBUTES
+    label: str = "ek"
 
     @property
     def public(self) -> bytes:
         policy = bytes(hashlib.new(self.name_alg).digest_size)
         return public_area(
             self.kind,
-            "ek",
+            self.label,
             scheme=None,
             attributes=self.attributes,
             name_alg=self.name_alg,
@@ -170,7 +171,7 @@ class EndorsementKey:
 
     def activate(self, blob: bytes, encrypted_secret: bytes, ak_name: bytes) -> bytes:
         """TPM2_ActivateCredential: the secret, or AssertionError where a TPM answers an error."""
-        key = private(self.kind, "ek")
+        key = private(self.kind, self.label)
         size = hashlib.new(self.name_alg).digest_size
         if isinstance(key, rsa.RSAPrivateKey):
             algorithm = _HASH[self.name_alg]
@@ -263,9 +264,12 @@ def ek_certificate(
     san_critical: bool = True,
     key_usage: x509.KeyUsage | None = None,
     ca: bool = False,
+    issuer_name: str = "Example TPM Root",
+    issuer_label: str = "tpm-ca",
+    now: datetime = NOW,
 ) -> bytes:
     """The certificate of an endorsement key under the root, DER, with an empty subject."""
-    key, issuer = private(ek.kind, "ek"), private("p256", "tpm-ca")
+    key, issuer = private(ek.kind, ek.label), private("p256", issuer_label)
     assert isinstance(issuer, ec.EllipticCurvePrivateKey)
     is_rsa = isinstance(key, rsa.RSAPrivateKey)
     directory = x509.DirectoryName(
@@ -274,11 +278,11 @@ def ek_certificate(
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
-        .issuer_name(ca_name("Example TPM Root"))
+        .issuer_name(ca_name(issuer_name))
         .public_key(key.public_key())
         .serial_number(2)
-        .not_valid_before(NOW - timedelta(hours=1))
-        .not_valid_after(NOW + timedelta(days=30))
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=30))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         .add_extension(key_usage or usage(encrypt=is_rsa, agree=not is_rsa), critical=True)
         .add_extension(x509.SubjectAlternativeName([directory]), critical=san_critical)

@@ -48,6 +48,7 @@ from sealward.controlplane.domain.reference_values import (
     ReferenceValue,
 )
 from sealward.controlplane.domain.sweeps import Sweep, SweepState
+from sealward.controlplane.domain.trust_anchors import AnchorKind, AnchorRole, TrustAnchor
 from sealward.controlplane.domain.workloads import (
     Creator,
     ModelState,
@@ -304,6 +305,23 @@ def a_platform(name: str = "chip") -> Platform:
         changed=NOW,
         entry_id=hex_id("entry"),
     )
+
+
+def a_trust_anchor(name: str = "root", **changes: object) -> TrustAnchor:
+    fields: dict[str, object] = {
+        "kind": AnchorKind.tpm_ek,
+        "fingerprint": hex_id(name),
+        "role": AnchorRole.root,
+        "certificate": name.encode(),
+        "name": "rack 4",
+        "subject": f"CN={name}",
+        "not_after": NOW + timedelta(days=365),
+        "development": True,
+        "added_by": "alice",
+        "added": NOW,
+        "entry_id": hex_id("entry"),
+    }
+    return TrustAnchor(**{**fields, **changes})  # type: ignore[arg-type]  # as above
 
 
 def a_principal(name: str = "alice") -> Principal:

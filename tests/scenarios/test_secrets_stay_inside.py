@@ -120,6 +120,7 @@ def _of_the_plane(plane: Reachable, instance: Instance) -> dict[str, bytes]:
             KeyPurpose.challenge_mac,
             KeyPurpose.token_mac,
             KeyPurpose.ratchet,
+            KeyPurpose.tpm_activation,
         )
         for n, line in enumerate((files / f"{purpose}.key").read_text().split())
     }

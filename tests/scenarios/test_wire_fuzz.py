@@ -172,6 +172,7 @@ def test_any_bytes_to_any_method(
     for channel, service, method in (
         (fresh, "Enrollment", "Enroll"),
         (fresh, "Enrollment", "GetChallenge"),
+        (fresh, "Enrollment", "GetCredential"),
         (agents, "Agent", "Attest"),
         (agents, "Agent", "GetChallenge"),
     ):

@@ -29,6 +29,7 @@ LOCK_SECRET: Final = bytes([0x44]) * 32
 TERMS_DIGEST: Final = bytes([0x45]) * 32
 LEASE: Final = bytes([0x46]) * 16
 SHA256: Final = PcrBank(HashAlg.SHA256, ((0, bytes([1]) * 32), (7, bytes([7]) * 32)))
+RUNNING: Final = PcrBank(HashAlg.SHA256, (*SHA256.values, (10, bytes([10]) * 32)))
 SHA384: Final = PcrBank(HashAlg.SHA384, ((4, bytes([4]) * 48),))
 
 
@@ -61,6 +62,11 @@ def _states() -> list[tuple[str, tuple[PcrBank, ...]]]:
         ("one bank", (SHA256,)),
         ("two banks", (SHA256, SHA384)),
         ("their order counts", (SHA384, SHA256)),
+        ("PCR 10 is left out", (RUNNING,)),
+        (
+            "a bank of PCR 10 alone is left out",
+            (SHA256, PcrBank(HashAlg.SHA384, ((10, bytes(48)),))),
+        ),
     ]
 
 

@@ -11,6 +11,7 @@ import sealward
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.services.evidence import Authenticated
 from sealward.verifier import registry
+from sealward.verifier.composite.tpm_node import Trust, VerifiedNode
 from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.registry import Context
@@ -51,16 +52,29 @@ class LibraryVerifier:
     _cache: ChainCache = field(default_factory=ChainCache)
     _build: str = field(default_factory=build_digest)
 
-    def verify(self, evidence: bytes, now: datetime) -> Authenticated:
+    def verify(self, evidence: bytes, now: datetime, tpm: Trust | None = None) -> Authenticated:
         """Return what the evidence proves at `now`; raises VerifierError."""
         context = Context(
-            anchors=self.anchors, now=now, cache=self._cache, certificates=self.certificates
+            anchors=self.anchors,
+            now=now,
+            cache=self._cache,
+            certificates=self.certificates,
+            tpm=tpm,
         )
-        claims = registry.authenticate(evidence, context).claims
+        verified = registry.authenticate(evidence, context)
+        claims = verified.claims
+        node = verified.native if isinstance(verified.native, VerifiedNode) else None
         return Authenticated(
             claims=claims,
             bound=bytes.fromhex(claims.report_data),
             limits=(Limit("certificate of the platform", claims.collateral.not_after),),
             verifier_build=self._build,
-            anchors_digest=self.anchors.digest,
+            anchors_digest=self.anchors.digest if tpm is None else _digest(tpm),
+            lock=None if node is None else node.lock,
         )
+
+
+def _digest(trust: Trust) -> str:
+    """Return SHA-256 over the sorted fingerprints of a tenant's roots: which ones were trusted."""
+    roots = sorted(root.sha256 for root in trust.roots)
+    return hashlib.sha256("\n".join(roots).encode()).hexdigest()

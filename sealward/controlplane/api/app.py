@@ -25,6 +25,7 @@ from sealward.controlplane.api import (
     references,
     status,
     trust,
+    trust_anchors,
     workloads,
 )
 from sealward.controlplane.api.envelope import Envelope
@@ -46,6 +47,7 @@ _RESOURCES: Final = (
     references,
     status,
     trust,
+    trust_anchors,
     workloads,
 )
 

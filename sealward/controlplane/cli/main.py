@@ -32,6 +32,7 @@ _COMMANDS: Final[dict[str, str]] = {
     "reference": "sealward.controlplane.cli.reference:reference",
     "status": "sealward.controlplane.cli.status:status",
     "trust": "sealward.controlplane.cli.trust:trust",
+    "trust-anchor": "sealward.controlplane.cli.trust_anchor:trust_anchor",
     "workload": "sealward.controlplane.cli.workload:workload",
 }
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from sealward.controlplane.cli.reference_pcr import pcr
 from sealward.controlplane.cli.remote import Remote, remote, segment
 from sealward.controlplane.cli.terminal import Failure, write_json
 from sealward.controlplane.domain.reference_values import MAX_DOCUMENT_BYTES
@@ -31,6 +32,9 @@ _VALUE: Final = {
 @click.group()
 def reference() -> None:
     """Import reference sets and withdraw what no longer holds."""
+
+
+reference.add_command(pcr)
 
 
 @reference.command("import")

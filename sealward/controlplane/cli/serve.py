@@ -11,7 +11,13 @@ import uvloop
 from sealward import telemetry
 from sealward.controlplane import server
 from sealward.controlplane.bootstrap import ControlPlane, write_bootstrap_credential
-from sealward.controlplane.config import Address, InvalidSettings, Settings
+from sealward.controlplane.config import (
+    Address,
+    EngineChoice,
+    InvalidSettings,
+    Settings,
+    opa_server,
+)
 from sealward.controlplane.domain.errors import DomainError
 from sealward.controlplane.server import Listening
 from sealward.verifier.rats.errors import VerifierError
@@ -54,6 +60,29 @@ from sealward.verifier.rats.errors import VerifierError
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of vendor CA certificates that complete chains which nodes send without them.",
 )
+@click.option(
+    "--policy-engine",
+    type=click.Choice([choice.value for choice in EngineChoice]),
+    default=EngineChoice.EMBEDDED.value,
+    show_default=True,
+    help="Where policies are evaluated: in confined processes of ours, or on an OPA server.",
+)
+@click.option("--opa-url", help="OPA server, such as https://opa.example:8181.")
+@click.option(
+    "--opa-ca",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="PEM file: the CA that the OPA server's certificate must come from.",
+)
+@click.option(
+    "--opa-certificate",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="PEM file: the certificate to show to the OPA server.",
+)
+@click.option(
+    "--opa-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="PEM file: its private key, not encrypted.",
+)
 @click.option("--development", is_flag=True, help="Accept development roots; never for production.")
 @click.option(
     "--development-root",
@@ -83,6 +112,11 @@ def serve(  # noqa: PLR0917 - click passes options by name
     agents: str,
     names: tuple[str, ...],
     endorsements: Path | None,
+    policy_engine: str,
+    opa_url: str | None,
+    opa_ca: Path | None,
+    opa_certificate: Path | None,
+    opa_key: Path | None,
     development: bool,  # noqa: FBT001 - click passes options by name
     development_roots: tuple[Path, ...],
     development_listen_anywhere: bool,  # noqa: FBT001 - likewise
@@ -102,6 +136,13 @@ def serve(  # noqa: PLR0917 - click passes options by name
             development=development,
             development_roots=development_roots,
             endorsements=endorsements,
+            opa=opa_server(
+                EngineChoice(policy_engine),
+                opa_url,
+                ca=opa_ca,
+                certificate=opa_certificate,
+                key=opa_key,
+            ),
         )
         settings.require_servable(listen_anywhere=development_listen_anywhere)
         uvloop.run(

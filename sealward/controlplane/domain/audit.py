@@ -42,6 +42,8 @@ class AuditKind(StrEnum):
     token_revoked = "token.revoked"  # noqa: S105 - the kind of an entry, not a token
     join_token_created = "join_token.created"  # noqa: S105 - the kind of an entry, not a token
     platform_changed = "platform.changed"
+    trust_anchor_added = "trust_anchor.added"
+    trust_anchor_removed = "trust_anchor.removed"
     policy_uploaded = "policy.uploaded"
     policy_activated = "policy.activated"
     reference_set_imported = "reference_set.imported"

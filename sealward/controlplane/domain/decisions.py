@@ -41,7 +41,7 @@ class Decision:
     node_id: str
     kind: DecisionKind
     outcome: Outcome
-    code: str  # empty when passed
+    code: str  # why not, or what a warning is about; empty when nothing is held against it
     posture: Posture | None
     trust_vector: JsonText
     reasons: JsonText

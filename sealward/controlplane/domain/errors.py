@@ -60,6 +60,8 @@ class Code(StrEnum):
     evidence_refused = "evidence_refused"
     binding_mismatch = "binding_mismatch"
     instance_changed = "instance_changed"  # the same key, another instance of the TEE
+    credential_missing = "credential_missing"  # TPM evidence, and no credential was opened
+    credential_invalid = "credential_invalid"  # the proof is not of the credential for these keys
     clone_detected = "clone_detected"
     server_rolled_back = "server_rolled_back"
 
@@ -70,6 +72,8 @@ class Code(StrEnum):
     node_retired = "node_retired"
     node_quarantined = "node_quarantined"
     platform_denied = "platform_denied"
+    trust_anchor_invalid = "trust_anchor_invalid"  # a certificate that cannot be an anchor
+    trust_anchor_removed = "trust_anchor_removed"  # the evidence rests on one that was removed
     join_token_invalid = "join_token_invalid"  # noqa: S105 - a code, not a token
     join_token_expired = "join_token_expired"  # noqa: S105 - a code, not a token
     join_token_spent = "join_token_spent"  # noqa: S105 - a code, not a token
@@ -82,7 +86,9 @@ class Code(StrEnum):
     reference_invalid = "reference_invalid"
     reference_withdrawn = "reference_withdrawn"
     agent_not_measured = "agent_not_measured"
-    development_refused = "development_refused"  # a development root met a production workload
+    tpm_lock_missing = "tpm_lock_missing"  # keys for a TPM node need an object to lock them with
+    # A development root met a production workload, or was brought into a production installation.
+    development_refused = "development_refused"
     workload_unknown = "workload_unknown"
     workload_not_permitted = "workload_not_permitted"
     model_unknown = "model_unknown"

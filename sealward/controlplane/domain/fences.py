@@ -10,6 +10,7 @@ from sealward.controlplane.domain.policies import PolicyKind
 
 REFERENCE = "reference"
 PLATFORM = "platform"
+TRUST_ANCHOR = "trust-anchor"
 
 
 def policy(kind: PolicyKind) -> str:

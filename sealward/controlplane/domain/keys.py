@@ -16,6 +16,7 @@ class KeyPurpose(StrEnum):
     log = "log"  # Ed25519
     client_token = "client_token"  # noqa: S105 - Ed25519; the name of a purpose, not a secret
     challenge_mac = "challenge_mac"  # HMAC-SHA-256, two keys in rotation
+    tpm_activation = "tpm_activation"  # HMAC-SHA-256; secrets of credentials for TPMs
     token_mac = "token_mac"  # noqa: S105 - HMAC-SHA-256; the name of a purpose, not a secret
     ratchet = "ratchet"  # HKDF-SHA-256
     kek = "kek"  # AES-256-GCM

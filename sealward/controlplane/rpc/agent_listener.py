@@ -19,6 +19,7 @@ from sealward.controlplane.rpc.calls import (
     Desk,
     Lane,
     agent_version,
+    credential_message,
     require_protocol,
     require_purpose,
 )
@@ -167,6 +168,8 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
                 for denial in answer.denials
             ],
         )
+        if answer.tpm_lock is not None:
+            response.tpm_lock.CopyFrom(credential_message(answer.tpm_lock))
         if answer.certificate is not None:
             response.certificate_chain.extend(answer.certificate.chain)
         if answer.code:

@@ -15,6 +15,7 @@ from sealward.controlplane.domain.records import RandomBytes
 from sealward.controlplane.services.challenges import ChallengeService, IssuedChallenge
 from sealward.controlplane.services.ports import Clock
 from sealward.protos import agent_pb2
+from sealward.verifier.formats.tpm.credential import Credential
 from sealward.verifier.rats.binding import Purpose
 
 PROTOCOL_VERSION: Final = 1
@@ -108,6 +109,13 @@ def challenge_message(issued: IssuedChallenge) -> agent_pb2.Challenge:
     """Return a challenge as it travels."""
     return agent_pb2.Challenge(
         nonce=issued.nonce, ticket=issued.ticket, expires_in_ms=issued.expires_in_ms
+    )
+
+
+def credential_message(credential: Credential) -> agent_pb2.TpmCredential:
+    """Return a credential as it travels."""
+    return agent_pb2.TpmCredential(
+        id_object=credential.id_object, encrypted_secret=credential.encrypted_secret
     )
 
 

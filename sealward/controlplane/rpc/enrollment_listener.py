@@ -10,6 +10,7 @@ from sealward.controlplane.rpc.calls import (
     MAX_SPKI,
     Desk,
     agent_version,
+    credential_message,
     require_protocol,
     require_purpose,
 )
@@ -17,6 +18,7 @@ from sealward.controlplane.rpc.errors import abort
 from sealward.controlplane.rpc.peer import Context
 from sealward.controlplane.services.enrollment import EnrollAnswer, EnrollCall, EnrollmentService
 from sealward.controlplane.services.evidence import Presented
+from sealward.controlplane.services.tpm_nodes import CredentialCall, TpmNodes
 from sealward.protos import agent_pb2, agent_pb2_grpc
 from sealward.verifier.rats.binding import Binding, Purpose
 from sealward.verifier.rats.errors import MalformedEvidence
@@ -37,11 +39,12 @@ _RETRY_MS: Final = {
 
 
 class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
-    """Translates between messages and the enrolment service; decides nothing."""
+    """Translates between messages and the services of enrolment; decides nothing."""
 
-    def __init__(self, desk: Desk, service: EnrollmentService) -> None:
+    def __init__(self, desk: Desk, service: EnrollmentService, tpm_nodes: TpmNodes) -> None:
         self._desk = desk
         self._service = service
+        self._tpm_nodes = tpm_nodes
 
     async def _abort(
         self, context: Context, error: Exception, call: str, correlation_id: str
@@ -61,6 +64,27 @@ class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
         except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
             await self._abort(context, error, "GetChallenge", correlation_id)
 
+    async def GetCredential(  # noqa: N802 - the name in the contract
+        self, request: agent_pb2.CredentialRequest, context: Context
+    ) -> agent_pb2.TpmCredential:
+        """Make a credential that only the TPM with these keys opens."""
+        correlation_id = self._desk.correlation_id()
+        received = self._desk.clock.now()
+        try:
+            require_protocol(request.protocol_version)
+            call = CredentialCall(
+                ticket=request.ticket,
+                tls_spki=_named_key(request.tls_spki),
+                ak_public=request.ak_public,
+                ek_public=request.ek_public,
+                ek_certificate=request.ek_certificate,
+                received=received,
+            )
+            made = await self._desk.decide(lambda: self._tpm_nodes.credential(call))
+            return credential_message(made)
+        except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
+            await self._abort(context, error, "GetCredential", correlation_id)
+
     async def Enroll(  # noqa: N802 - the name in the contract
         self, request: agent_pb2.EnrollRequest, context: Context
     ) -> agent_pb2.EnrollResponse:
@@ -77,6 +101,7 @@ class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
                     evidence=request.evidence,
                     tls_spki=_bound_key(request.binding),
                     received=received,
+                    credential_proof=request.credential_proof,
                 ),
                 proof=request.proof,
                 join_token=request.join_token,

@@ -19,6 +19,7 @@ from sealward.controlplane.services.principals import Principals
 from sealward.controlplane.services.references import References
 from sealward.controlplane.services.status import Status
 from sealward.controlplane.services.trust import Trust
+from sealward.controlplane.services.trust_anchors import TrustAnchors
 from sealward.controlplane.services.workloads import Workloads
 from sealward.protos.trust import TrustConfiguration
 
@@ -40,6 +41,7 @@ class AdminServices:
     references: References
     status: Status
     trust: Trust
+    trust_anchors: TrustAnchors
     workloads: Workloads
 
     @classmethod
@@ -59,5 +61,6 @@ class AdminServices:
             references=References(on),
             status=Status(on),
             trust=Trust(trust),
+            trust_anchors=TrustAnchors(on, development=trust.development),
             workloads=Workloads(on),
         )

@@ -20,9 +20,11 @@ from sealward.controlplane.domain.policy_engine import LayerPolicy, PolicyEngine
 from sealward.controlplane.domain.records import Labels
 from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.facts import AppraisalFacts, rfc3339
+from sealward.controlplane.services.reference_overlap import Entry
 from sealward.verifier.rats.result import (
     Dimension,
     Posture,
+    Tier,
     TrustVector,
     Verdict,
     VerdictCode,
@@ -33,7 +35,13 @@ from sealward.verifier.wire import json
 
 # Failures that say something about the code or the platform itself: recovery needs a person (F18).
 _INTEGRITY: Final = frozenset(
-    ("unknown_measurement", "debug_enabled", "distrusted", "platform_denied")
+    (
+        "unknown_measurement",
+        "debug_enabled",
+        "distrusted",
+        "platform_denied",
+        "trust_anchor_removed",
+    )
 )
 
 
@@ -70,12 +78,12 @@ class Appraised:
         vector: after the verifier's caps.
         posture: what the vector comes to.
         code: first reason when the posture is not compliant, else empty.
-        failure: how the failure recovers, None when compliant.
+        failure: how the failure recovers; None when the posture passes, but for a doubt about the
+            code itself.
         reasons: every reason, as canonical JSON values, verdicts of the verifier first.
         policies: digests of the policies that decided, by "kind/layer".
-        clock: class of the node's clock: what the evidence proves or its reference value vouches
+        clock: class of the node's clock: what the evidence proves or its reference values vouch
             for.
-        components: what the matched reference value says the measurement covers.
         development: whether the evidence ends in a development root.
     """
 
@@ -86,7 +94,6 @@ class Appraised:
     reasons: tuple[Mapping[str, json.Canonical], ...]
     policies: Mapping[str, bytes]
     clock: ClockClass
-    components: tuple[str, ...]
     development: bool
 
 
@@ -155,16 +162,17 @@ class Appraiser:
         if facts.platform_denied:
             result, codes = Posture.NONCOMPLIANT, (Code.platform_denied.value, *codes)
             reasons = (_denied_platform(claims), *reasons)
-        entry = next(iter(facts.reference.entries), {})
+        if facts.anchor_removed:
+            result, codes = Posture.NONCOMPLIANT, (Code.trust_anchor_removed.value, *codes)
+            reasons = (_removed_anchor(), *reasons)
         return Appraised(
             vector=cap(vector, verdicts),
             posture=result,
             code=codes[0] if codes else "",
-            failure=_failure(codes),
+            failure=_failure(codes, result),
             reasons=reasons,
             policies=policy_digests(facts.appraisal),
-            clock=_clock(claims, entry),
-            components=_components(entry),
+            clock=_clock(claims, facts.reference.entries),
             development=development,
         )
 
@@ -224,18 +232,27 @@ def require_answered(outcomes: Sequence[Outcome[Any]]) -> None:
 
 
 def _codes(verdicts: list[Verdict], reasons: tuple[Reason, ...]) -> tuple[str, ...]:
-    """Return the codes behind a posture that is not compliant, the verifier's own first."""
-    codes = [v.code.value for v in verdicts] + [
-        r.code for r in reasons if r.code != VerdictCode.DEVELOPMENT_ROOT.value
+    """Return the codes behind a posture that is not compliant, the verifier's own first.
+
+    But for its warnings: they come last, because beside anything else they did not decide.
+    """
+    told = {v.code.value for v in verdicts} | {VerdictCode.DEVELOPMENT_ROOT.value}
+    codes = [
+        *(v.code.value for v in verdicts if v.tier is not Tier.WARNING),
+        *(r.code for r in reasons if r.code not in told),
+        *(v.code.value for v in verdicts if v.tier is Tier.WARNING),
     ]
     return tuple(codes) or ("claim_not_vouched_for",)
 
 
-def _failure(codes: tuple[str, ...]) -> FailureClass | None:
-    """Return the worst class among the codes: one doubt about the code itself decides (F1)."""
-    if not codes:
-        return None
-    return FailureClass.integrity if _INTEGRITY & set(codes) else FailureClass.policy
+def _failure(codes: tuple[str, ...], result: Posture) -> FailureClass | None:
+    """Return the worst class among the codes: one doubt about the code itself decides (F1).
+
+    A posture that passes for all that its codes say has failed in nothing else.
+    """
+    if _INTEGRITY & set(codes):
+        return FailureClass.integrity
+    return None if result.passing else FailureClass.policy
 
 
 def _denied_platform(claims: ClaimsDocument) -> dict[str, json.Canonical]:
@@ -250,15 +267,20 @@ def _denied_platform(claims: ClaimsDocument) -> dict[str, json.Canonical]:
     }
 
 
-def _clock(claims: ClaimsDocument, entry: Mapping[str, json.Canonical]) -> ClockClass:
+def _removed_anchor() -> dict[str, json.Canonical]:
+    return {
+        "code": Code.trust_anchor_removed.value,
+        "claim": "claims.tpm.ek.issuers_sha256",
+        "expected": "a trust anchor that is in force",
+        "actual": "one that was removed",
+        "hint": "an administrator removed the anchor of this TPM; no policy can lift it",
+        "layer": "controlplane",
+        "rule": "controlplane",
+    }
+
+
+def _clock(claims: ClaimsDocument, entries: Iterable[Entry]) -> ClockClass:
     # Secure TSC is set up in the measured launch state, so a reference value can vouch for it (F4).
     proven = claims.values.get("clock") == ClockClass.protected.value
-    vouched = entry.get("clock") == ClockClass.protected.value
+    vouched = any(entry.get("clock") == ClockClass.protected.value for entry in entries)
     return ClockClass.protected if proven or vouched else ClockClass.host
-
-
-def _components(entry: Mapping[str, json.Canonical]) -> tuple[str, ...]:
-    components = entry.get("components", [])
-    if not isinstance(components, list | tuple):
-        return ()
-    return tuple(sorted(c for c in components if isinstance(c, str)))

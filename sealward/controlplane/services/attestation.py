@@ -24,6 +24,7 @@ from typing import Final
 
 from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.audit import AuditKind
+from sealward.controlplane.domain.challenge import Challenge
 from sealward.controlplane.domain.decisions import DecisionKind
 from sealward.controlplane.domain.errors import Code, Conflict, DomainError, Refused
 from sealward.controlplane.domain.horizon import Limit
@@ -57,15 +58,19 @@ from sealward.controlplane.services.release import (
     unopened,
 )
 from sealward.controlplane.services.release_core import (
+    AnswerLock,
     ReleaseCore,
-    seal_content_key,
+    SendableKey,
+    seal_content_keys,
     seal_ratchet,
 )
 from sealward.controlplane.services.revocation import fence
 from sealward.controlplane.services.terms_issuer import IssuedTerms, TermsIssuer
 from sealward.protos.terms import LeaseTermsState, TermsKind
 from sealward.sealing.memory import wipe
+from sealward.verifier.formats.tpm.credential import Credential
 from sealward.verifier.rats.binding import thumbprint
+from sealward.verifier.rats.claims import Tee
 from sealward.verifier.rats.result import Posture
 
 # Two holders of one instance: of its ratchet, or of its key. One of them is not who it says.
@@ -101,9 +106,11 @@ class AttestAnswer:
 
     Attributes:
         posture: the node's posture after this attestation.
-        code: coarse reason when it is not compliant, else empty.
+        code: coarse reason of a posture that does not pass, else empty.
         terms: signed terms.
         content_keys: HPKE ciphertexts of newly granted content keys.
+        tpm_lock: opens the layer inside of them; None for nodes that are not TPM nodes, and without
+            content keys.
         ratchet: HPKE ciphertext of the next ratchet secret.
         denials: workloads asked for and not granted.
         certificate: a fresh node certificate, or None while the present one is young.
@@ -114,6 +121,7 @@ class AttestAnswer:
     code: str
     terms: bytes
     content_keys: tuple[bytes, ...]
+    tpm_lock: Credential | None
     ratchet: bytes
     denials: tuple[WorkloadDenial, ...]
     certificate: NodeCertificate | None
@@ -167,19 +175,21 @@ class AttestationService:
             inputs.name(workload, "a workload asked for")
         challenge = self.gate.open_challenge(call.presented)
         try:
-            bound = self.gate.authenticate(call.presented, challenge)
-            return self._decide(call, bound)
+            return self._decide(call, challenge)
         except Exception as error:
             spend_after(error, self.database, challenge)
             if isinstance(error, DomainError) and error.code in _STOLEN:
                 self._quarantine(call, error)
             raise
 
-    def _decide(self, call: AttestCall, bound: BoundEvidence) -> AttestAnswer:
+    def _decide(self, call: AttestCall, challenge: Challenge) -> AttestAnswer:
         for attempt in range(1, _ATTEMPTS + 1):
+            # Each time: what evidence is verified under may be what has moved.
+            bound = self.gate.authenticate(call.presented, challenge)
             evaluation = self._evaluate(call, bound)
             try:
-                return self._answer(call, evaluation, self._commit(call, bound, evaluation))
+                issued = self._commit(call, bound, evaluation)
+                return self._answer(call, bound, evaluation, issued)
             except Conflict as conflict:
                 moved = conflict.code in {Code.epoch_moved, Code.state_changed}
                 if not moved or attempt == _ATTEMPTS:
@@ -228,6 +238,7 @@ class AttestationService:
                 ),
                 challenge_issued=bound.challenge.issued,
                 now=now,
+                unlocked=authentic.tee is Tee.TPM and bound.authenticated.lock is None,
             ),
         )
         held = frozenset(lease.hex() for lease in bound.binding.statement.held_leases)
@@ -307,7 +318,7 @@ class AttestationService:
         )
 
         def write(tx: Transaction) -> IssuedTerms:
-            tx.epochs.require(evaluation.facts.epochs)
+            tx.epochs.require({**evaluation.facts.epochs, **bound.epochs})
             tx.challenges.spend(bound.challenge.nonce_hash, bound.challenge.expires)
             node = require_admitted(tx.nodes.get(evaluation.node.node_id))
             if node.ratchet_issued != evaluation.node.ratchet_issued:
@@ -338,27 +349,29 @@ class AttestationService:
     # Step 8: what was decided leaves.
 
     def _answer(
-        self, call: AttestCall, evaluation: _Evaluation, issued: IssuedTerms
+        self,
+        call: AttestCall,
+        bound: BoundEvidence,
+        evaluation: _Evaluation,
+        issued: IssuedTerms,
     ) -> AttestAnswer:
         node_id = evaluation.node.node_id
-        wrapped = tuple(
-            seal_content_key(
-                evaluation.hpke_public,
-                lease_id=bytes.fromhex(change.lease.lease_id),
-                content_key_id=bytes.fromhex(model.content_key_id),
-                key=evaluation.content_keys[model.content_key_id],
-                digest=issued.digest,
-            )
-            for change in evaluation.changes
-            if change.needs_keys and change.release is not None
-            for model in change.release.models
+        sent = _sent(evaluation)
+        tpm_lock = bound.authenticated.lock
+        lock = (
+            AnswerLock.of(tpm_lock, issued.digest, self.random_bytes)
+            if sent and tpm_lock is not None
+            else None
         )
         next_index = evaluation.step.issued
         return AttestAnswer(
             posture=evaluation.appraised.posture,
-            code=evaluation.appraised.code,
+            code="" if evaluation.appraised.posture.passing else evaluation.appraised.code,
             terms=issued.cose,
-            content_keys=wrapped,
+            content_keys=seal_content_keys(
+                evaluation.hpke_public, sent, digest=issued.digest, lock=lock
+            ),
+            tpm_lock=None if lock is None else lock.credential,
             ratchet=seal_ratchet(
                 evaluation.hpke_public,
                 index=next_index,
@@ -397,6 +410,20 @@ class AttestationService:
 
         self.database.write(write)
         self.wake.sweeps()
+
+
+def _sent(evaluation: _Evaluation) -> tuple[SendableKey, ...]:
+    """Return the content keys that leave with the answer, in the order of its leases."""
+    return tuple(
+        SendableKey(
+            bytes.fromhex(change.lease.lease_id),
+            bytes.fromhex(model.content_key_id),
+            evaluation.content_keys[model.content_key_id],
+        )
+        for change in evaluation.changes
+        if change.needs_keys and change.release is not None
+        for model in change.release.models
+    )
 
 
 def require_admitted(node: Node) -> Node:

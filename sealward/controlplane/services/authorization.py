@@ -25,6 +25,7 @@ class Right(StrEnum):
     policy_read = "policy.read"
     reference_read = "reference.read"
     platform_read = "platform.read"
+    trust_anchor_read = "trust_anchor.read"
     workload_read = "workload.read"
     model_read = "model.read"
     node_read = "node.read"
@@ -41,6 +42,7 @@ class Right(StrEnum):
     reference_import = "reference.import"
     reference_activate = "reference.activate"
     platform_allow = "platform.allow"
+    trust_anchor_add = "trust_anchor.add"  # whoever adds one vouches for every TPM below it
     join_token_create = "join_token.create"  # noqa: S105 - the name of a right, not a token
     label_assign = "label.assign"  # a selector reads labels: whoever sets one sets policy (F21)
     workload_create = "workload.create"
@@ -54,6 +56,7 @@ class Right(StrEnum):
     # Taking access away.
     reference_withdraw = "reference.withdraw"
     platform_deny = "platform.deny"
+    trust_anchor_remove = "trust_anchor.remove"
     model_withdraw = "model.withdraw"
     node_restrict = "node.restrict"  # reject, retire, quarantine
     token_revoke = "token.revoke"  # noqa: S105 - the name of a right, not a token
@@ -66,6 +69,7 @@ _VIEW: Final = frozenset(
         Right.policy_read,
         Right.reference_read,
         Right.platform_read,
+        Right.trust_anchor_read,
         Right.workload_read,
         Right.model_read,
         Right.node_read,
@@ -77,6 +81,7 @@ _TAKE: Final = frozenset(
     {
         Right.reference_withdraw,
         Right.platform_deny,
+        Right.trust_anchor_remove,
         Right.model_withdraw,
         Right.node_restrict,
     }

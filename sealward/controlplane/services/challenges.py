@@ -1,8 +1,9 @@
-"""Issuing challenges: authenticated, bound to a key, and never written anywhere (F10)."""
+"""Issuing and opening challenges: authenticated, bound to a key, never written anywhere (F10)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sealward.controlplane.domain import challenge as challenges
 from sealward.controlplane.domain.challenge import Challenge
@@ -24,7 +25,7 @@ class IssuedChallenge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChallengeService:
-    """Makes challenges for one control plane and tenant."""
+    """Makes and recognises challenges of one control plane and tenant."""
 
     keystore: Keystore
     clock: Clock
@@ -48,3 +49,23 @@ class ChallengeService:
         )
         expires_in_ms = int(challenges.LIFE.total_seconds() * 1000)
         return IssuedChallenge(nonce=challenge.nonce, ticket=ticket, expires_in_ms=expires_in_ms)
+
+    def open(self, ticket: bytes, *, purpose: Purpose, tls_spki: bytes, now: datetime) -> Challenge:
+        """Return the challenge of a ticket: authentic, in date, meant for this use and key.
+
+        Raises:
+            Refused: `challenge_invalid`, `challenge_expired` or what was mismatched.
+        """
+        challenge = challenges.open_ticket(ticket, self._verify_mac)
+        challenges.require(
+            challenge,
+            purpose=purpose,
+            trust_domain=self.trust.trust_domain,
+            tenant=self.trust.tenant,
+            requester=thumbprint(tls_spki),
+            now=now,
+        )
+        return challenge
+
+    def _verify_mac(self, key_id: str, data: bytes, tag: bytes) -> bool:
+        return self.keystore.verify_mac(KeyPurpose.challenge_mac, key_id, data, tag)

@@ -22,7 +22,6 @@ from sealward.controlplane.services.facts import AppraisalFacts
 from sealward.controlplane.services.lease_ledger import LeaseChange
 from sealward.controlplane.services.ports import Transaction
 from sealward.controlplane.services.release import WorkloadDenial
-from sealward.verifier.rats.result import Posture
 from sealward.verifier.wire import json
 
 
@@ -57,8 +56,7 @@ class Record:
 
         `outcome` and `code` default to what the posture says.
         """
-        passed = appraised.posture is Posture.COMPLIANT
-        outcome = outcome or (Outcome.passed if passed else Outcome.refused)
+        outcome = outcome or (Outcome.passed if appraised.posture.passing else Outcome.refused)
         code = appraised.code if code is None else code
         reasons = [
             *appraised.reasons,

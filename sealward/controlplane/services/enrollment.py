@@ -155,14 +155,15 @@ class EnrollmentService:
         challenge = self.gate.open_challenge(call.presented)
         try:
             require_proof(call, challenge)
-            bound = self.gate.authenticate(call.presented, challenge)
-            return self._decide(call, bound)
+            return self._decide(call, challenge)
         except Exception as error:
             spend_after(error, self.database, challenge)
             raise
 
-    def _decide(self, call: EnrollCall, bound: BoundEvidence) -> EnrollAnswer:
+    def _decide(self, call: EnrollCall, challenge: Challenge) -> EnrollAnswer:
         for attempt in range(1, _ATTEMPTS + 1):
+            # Each time: what evidence is verified under may be what has moved.
+            bound = self.gate.authenticate(call.presented, challenge)
             try:
                 return self._attempt(call, bound)
             except Conflict as conflict:
@@ -215,7 +216,7 @@ class EnrollmentService:
         evidence = latest_evidence(node_id, bound, facts.appraisal, appraised)
 
         def write(tx: Transaction) -> None:
-            tx.epochs.require(facts.appraisal.epochs)
+            tx.epochs.require({**facts.appraisal.epochs, **bound.epochs})
             tx.challenges.spend(bound.challenge.nonce_hash, bound.challenge.expires)
             if tx.nodes.find(node_id) != facts.known:
                 raise Conflict(Code.state_changed, "the node changed during the decision")
@@ -424,7 +425,8 @@ def _code(facts: _Facts, appraised: Appraised, answer: EnrollmentAnswer) -> str:
         return Code.node_quarantined.value
     if known is not None and known.state is NodeState.retired:
         return Code.node_retired.value
-    if appraised.code:
+    decided = answer.answer is Admission.REJECT or not appraised.posture.passing
+    if decided and appraised.code:
         return appraised.code
     return answer.reasons[0].code if answer.reasons else Code.policy_denied.value
 
@@ -450,7 +452,7 @@ def _node(
         node_id=thumbprint(call.presented.tls_spki).hex(),
         state=_STATES[admission],
         posture=appraised.posture,
-        posture_code=appraised.code or code,
+        posture_code=code or appraised.code,
         failure_class=appraised.failure,
         tee=claims.tee.value,
         instance_value=claims.instance_value,

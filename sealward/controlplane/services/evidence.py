@@ -8,21 +8,25 @@ code.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, Protocol
 
-from sealward.controlplane.domain import challenge as challenges
 from sealward.controlplane.domain.challenge import Challenge
 from sealward.controlplane.domain.errors import Code, DomainError, Refused
 from sealward.controlplane.domain.horizon import Limit
-from sealward.controlplane.domain.keys import KeyPurpose
+from sealward.controlplane.services.challenges import ChallengeService
 from sealward.controlplane.services.claims_document import ClaimsDocument
-from sealward.controlplane.services.ports import Database, Keystore
+from sealward.controlplane.services.ports import Database
+from sealward.controlplane.services.refusals import MEND, refused
+from sealward.controlplane.services.tpm_nodes import TpmNodes, TpmTrust, is_tpm
 from sealward.protos.trust import TrustConfiguration
 from sealward.sealing import hpke
 from sealward.sealing.errors import SealedModelError
+from sealward.verifier.composite.tpm_node import Trust
+from sealward.verifier.formats.tpm.lock import TpmLock
 from sealward.verifier.rats import binding as bindings
 from sealward.verifier.rats import errors as verifier_errors
 from sealward.verifier.rats.binding import Binding, Purpose
@@ -30,7 +34,6 @@ from sealward.verifier.rats.claims import Claims
 
 MAX_EVIDENCE_BYTES: Final = 1 << 20  # a GPU composite with logs stays below; SNP needs 8 KiB
 _KEYS_REMEMBERED: Final = 2048  # of 1,218 bytes; a node binds the same one for a day
-_MEND: Final = "collect fresh evidence for a fresh challenge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class Presented:
         evidence: the CMW envelope.
         tls_spki: DER key of the connection, or the key whose proof of possession was checked.
         received: the instant at which the request arrived.
+        credential_proof: of a TPM node that enrols (docs/specs/tpm-node.md 3); else empty.
     """
 
     purpose: Purpose
@@ -52,6 +56,7 @@ class Presented:
     evidence: bytes
     tls_spki: bytes
     received: datetime
+    credential_proof: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,8 @@ class Authenticated:
         limits: instants after which the verification would fail: certificates, lists, collateral.
         verifier_build: which code verified.
         anchors_digest: which trust anchors it used.
+        lock: what keys for a TPM in the quoted state are locked with; None for other evidence, and
+            for a TPM node that sent no lock object.
     """
 
     claims: Claims
@@ -71,13 +78,14 @@ class Authenticated:
     limits: tuple[Limit, ...]
     verifier_build: str
     anchors_digest: str
+    lock: TpmLock | None = None
 
 
 class EvidenceVerifier(Protocol):
     """Verifies any kind of evidence it knows; raises VerifierError and nothing else."""
 
-    def verify(self, evidence: bytes, now: datetime) -> Authenticated:
-        """Return what the evidence proves at `now`."""
+    def verify(self, evidence: bytes, now: datetime, tpm: Trust | None = None) -> Authenticated:
+        """Return what the evidence proves at `now`; without `tpm`, that of a TPM is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +99,8 @@ class BoundEvidence:
         evidence: the envelope as received.
         evidence_digest: lower hex SHA-256 of `evidence`.
         claims: the authenticated claims in the form that policies see.
+        epochs: fence values under which the evidence was verified, beside those that a decision
+            reads itself: evidence that they have left behind has to be verified again.
     """
 
     challenge: Challenge
@@ -99,6 +109,7 @@ class BoundEvidence:
     evidence: bytes
     evidence_digest: str
     claims: ClaimsDocument
+    epochs: Mapping[str, int]
 
     @property
     def hpke_public(self) -> bytes:
@@ -110,10 +121,16 @@ class EvidenceGate:
     """Checks presented evidence for one control plane and tenant."""
 
     def __init__(
-        self, *, verifier: EvidenceVerifier, keystore: Keystore, trust: TrustConfiguration
+        self,
+        *,
+        verifier: EvidenceVerifier,
+        challenges: ChallengeService,
+        tpm: TpmNodes,
+        trust: TrustConfiguration,
     ) -> None:
         self._verifier = verifier
-        self._keystore = keystore
+        self._challenges = challenges
+        self._tpm = tpm
         self._trust = trust
         self._audience = trust.audience()
 
@@ -124,16 +141,12 @@ class EvidenceGate:
             Refused: `challenge_invalid`, `challenge_expired` or what was mismatched. Nothing is
                 spent: the challenge was not ours to spend, or it has expired anyway.
         """
-        challenge = challenges.open_ticket(presented.ticket, self._verify_mac)
-        challenges.require(
-            challenge,
+        return self._challenges.open(
+            presented.ticket,
             purpose=presented.purpose,
-            trust_domain=self._trust.trust_domain,
-            tenant=self._trust.tenant,
-            requester=bindings.thumbprint(presented.tls_spki),
+            tls_spki=presented.tls_spki,
             now=presented.received,
         )
-        return challenge
 
     def authenticate(self, presented: Presented, challenge: Challenge) -> BoundEvidence:
         """Return bound evidence; the caller MUST spend the challenge whatever comes of it.
@@ -147,7 +160,10 @@ class EvidenceGate:
             binding = Binding.decode(presented.binding)  # (1)
             self._require_consistent(binding, presented, challenge)  # (2) to (6)
             _require_usable(binding)
-            authenticated = self._verifier.verify(presented.evidence, presented.received)
+            tpm = self._tpm_trust(presented, challenge)
+            authenticated = self._verifier.verify(
+                presented.evidence, presented.received, None if tpm is None else tpm.trust
+            )
             bindings.require_bound(presented.binding, authenticated.bound)  # (7)
         except verifier_errors.VerifierError as error:
             raise refused(error) from error
@@ -158,13 +174,33 @@ class EvidenceGate:
             evidence=presented.evidence,
             evidence_digest=hashlib.sha256(presented.evidence).hexdigest(),
             claims=ClaimsDocument.of(authenticated.claims),
+            epochs={} if tpm is None else tpm.epochs,
+        )
+
+    def _tpm_trust(self, presented: Presented, challenge: Challenge) -> TpmTrust | None:
+        """Return what TPM evidence is verified under; None, and no cost, for any other."""
+        if not is_tpm(presented.evidence):
+            if presented.credential_proof:
+                raise Refused(
+                    Code.invalid_request,
+                    "a proof of a credential came with evidence that is not a TPM's",
+                    "send none",
+                )
+            return None
+        if presented.purpose is Purpose.ATTEST:
+            return self._tpm.attesting(presented.tls_spki)
+        return self._tpm.enrolling(
+            presented.evidence,
+            nonce=challenge.nonce,
+            binding=presented.binding,
+            proof=presented.credential_proof,
         )
 
     def _require_consistent(
         self, binding: Binding, presented: Presented, challenge: Challenge
     ) -> None:
         if binding.purpose is not presented.purpose:  # (2)
-            raise Refused(Code.purpose_mismatch, "the binding is for another purpose", _MEND)
+            raise Refused(Code.purpose_mismatch, "the binding is for another purpose", MEND)
         if binding.audience != self._audience:  # (3)
             raise Refused(
                 Code.audience_mismatch,
@@ -172,14 +208,11 @@ class EvidenceGate:
                 "give the agent this control plane's trust configuration",
             )
         if binding.tenant != self._trust.tenant:  # (4)
-            raise Refused(Code.tenant_mismatch, "the binding is for another tenant", _MEND)
+            raise Refused(Code.tenant_mismatch, "the binding is for another tenant", MEND)
         if binding.tls_spki != presented.tls_spki:  # (5)
-            raise Refused(Code.key_mismatch, "the binding speaks for another key", _MEND)
+            raise Refused(Code.key_mismatch, "the binding speaks for another key", MEND)
         if binding.nonce != challenge.nonce:  # (6)
-            raise Refused(Code.challenge_mismatch, "the binding answers another challenge", _MEND)
-
-    def _verify_mac(self, key_id: str, data: bytes, tag: bytes) -> bool:
-        return self._keystore.verify_mac(KeyPurpose.challenge_mac, key_id, data, tag)
+            raise Refused(Code.challenge_mismatch, "the binding answers another challenge", MEND)
 
 
 def _require_usable(binding: Binding) -> None:
@@ -188,7 +221,7 @@ def _require_usable(binding: Binding) -> None:
         _seal_nothing(_hpke_public(binding))
     except SealedModelError as error:
         raise Refused(
-            Code.evidence_malformed, f"the bound HPKE key is unusable: {error.detail}", _MEND
+            Code.evidence_malformed, f"the bound HPKE key is unusable: {error.detail}", MEND
         ) from error
 
 
@@ -215,13 +248,3 @@ def spend_after(error: Exception, database: Database, challenge: Challenge) -> N
     except Refused as spent:
         if spent.code is not Code.challenge_spent or isinstance(error, DomainError):
             raise
-
-
-def refused(error: verifier_errors.VerifierError) -> Refused:
-    """Return the domain's refusal for what the verifier raised."""
-    if isinstance(error, verifier_errors.MalformedEvidence):
-        return Refused(Code.evidence_malformed, error.detail, "send what the format allows")
-    if error.code is verifier_errors.Code.BINDING_MISMATCH:
-        return Refused(Code.binding_mismatch, error.detail, _MEND)
-    hint = getattr(error, "hint", None)
-    return Refused(Code.evidence_refused, f"{error.code}: {error.detail}", hint or _MEND)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, TypeAlias
 
 from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.horizon import Limit
@@ -14,15 +15,22 @@ from sealward.controlplane.domain.platforms import PlatformState
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.policy_engine import LayerPolicy
 from sealward.controlplane.domain.reference_values import ReferenceValue
+from sealward.controlplane.domain.trust_anchors import AnchorKind
 from sealward.controlplane.services import reference_overlap
 from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Transaction
 from sealward.controlplane.services.reference_overlap import Described, Entry
+from sealward.verifier.rats.claims import Tee
 from sealward.verifier.wire import json
 
 MEASUREMENT = "measurement"
+PCR = "pcr"
 TCB_FLOOR = "tcb_floor"
+
+_TPM: Final = Tee.TPM.value
+_REGISTER: Final = "pcr"  # names of a TPM's measurements: "pcr" and the index
+_Agreed: TypeAlias = Callable[[Sequence[Described]], tuple[Entry, datetime | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +39,9 @@ class ReferenceView:
 
     Attributes:
         document: canonical JSON {kind: {key: value}}: what a policy sees as data.reference.
-        entries: one for each matched measurement, whatever the number of sets that describe it:
-            what a release policy sees as input.reference.
+        entries: one for each matched measurement or register, whatever the number of sets that
+            describe it: what a release policy sees as input.reference. All of them describe one
+            measured chain, that of these claims.
         matches: (kind, key) pairs, for the index that finds a value's nodes.
         limits: expiry of the sets they stand in.
     """
@@ -57,12 +66,14 @@ class AppraisalFacts:
         appraisal: the appraisal policy of every configured layer.
         reference: see `ReferenceView`.
         platform_denied: whether an administrator has denied the platform that the claims name.
+        anchor_removed: whether the claims rest on a trust anchor that is not in force any more.
     """
 
     epochs: Mapping[str, int]
     appraisal: tuple[LayerPolicy, ...]
     reference: ReferenceView
     platform_denied: bool
+    anchor_removed: bool
 
 
 def read_appraisal_facts(
@@ -88,12 +99,15 @@ def read_appraisal_facts(
         fences.policy(PolicyKind.APPRAISAL),
         *more_scopes,
     }
+    if _tpm_issuers(claims):
+        scopes.add(fences.TRUST_ANCHOR)
     epochs = tx.epochs.read(sorted(scopes))
     return AppraisalFacts(
         epochs=epochs,
         appraisal=book.active(tx, PolicyKind.APPRAISAL, epochs),
         reference=read_reference_view(tx, claims, now),
         platform_denied=_platform_denied(tx, claims),
+        anchor_removed=_anchor_removed(tx, claims),
     )
 
 
@@ -103,17 +117,41 @@ def _platform_denied(tx: Transaction, claims: ClaimsDocument) -> bool:
     return platform is not None and platform.state is PlatformState.denied
 
 
+def _anchor_removed(tx: Transaction, claims: ClaimsDocument) -> bool:
+    issuers = _tpm_issuers(claims)
+    if not issuers:
+        return False
+    found = [tx.trust_anchors.find(AnchorKind.tpm_ek, issuer) for issuer in issuers]
+    # An intermediate may also come from the endorsements folder; a root is an anchor or nothing.
+    return found[-1] is None or any(one is not None and one.removed is not None for one in found)
+
+
+def _tpm_issuers(claims: ClaimsDocument) -> tuple[str, ...]:
+    """Return the fingerprints above the claims' endorsement key, the root last."""
+    tpm = claims.values.get("tpm")
+    ek = tpm.get("ek") if isinstance(tpm, Mapping) else None
+    issuers = ek.get("issuers_sha256") if isinstance(ek, Mapping) else None
+    return tuple(map(str, issuers)) if isinstance(issuers, list | tuple) else ()
+
+
 def read_reference_view(tx: Transaction, claims: ClaimsDocument, now: datetime) -> ReferenceView:
     """Return what the claims match among the reference values in force."""
-    wanted = [(TCB_FLOOR, f"{claims.values.get('tee')}/{claims.values.get('product')}")]
+    of_tpm = claims.values.get("tee") == _TPM
     measurements = claims.values.get("measurements")
-    if isinstance(measurements, list | tuple):
-        wanted += [
-            (MEASUREMENT, str(item.get("digest")))
-            for item in measurements
-            if isinstance(item, Mapping)
-        ]
-    return _view(tx, tx.references.matching(wanted, now))
+    items = measurements if isinstance(measurements, list | tuple) else ()
+    measured = [item for item in items if isinstance(item, Mapping)]
+    if of_tpm:  # a value is known as that of its register, and a TPM has no TCB to have a floor
+        wanted = [(PCR, _register_key(item)) for item in measured]
+    else:
+        wanted = [(TCB_FLOOR, f"{claims.values.get('tee')}/{claims.values.get('product')}")]
+        wanted += [(MEASUREMENT, str(item.get("digest"))) for item in measured]
+    return _view(tx, tx.references.matching(wanted, now), of_tpm=of_tpm)
+
+
+def _register_key(item: Mapping[str, json.Canonical]) -> str:
+    """Return <bank>/<index>/<hex value>, as reference_documents.py reads it."""
+    index = str(item.get("name")).removeprefix(_REGISTER)
+    return f"{item.get('algorithm')}/{index}/{item.get('digest')}"
 
 
 def rfc3339(instant: datetime) -> str:
@@ -126,27 +164,30 @@ def epoch_digest(epochs: Mapping[str, int]) -> str:
     return hashlib.sha256(json.canonical(dict(epochs))).hexdigest()
 
 
-def _view(tx: Transaction, values: tuple[ReferenceValue, ...]) -> ReferenceView:
+def _view(tx: Transaction, values: tuple[ReferenceValue, ...], *, of_tpm: bool) -> ReferenceView:
     sets = {name: tx.references.get_set(name) for name in {value.set_name for value in values}}
-    described: dict[str, list[Described]] = {}
+    described: dict[str, dict[str, list[Described]]] = {MEASUREMENT: {}, PCR: {}}
     floors: dict[str, list[Entry]] = {}
     for value in values:
         if value.kind == TCB_FLOOR:
             floors.setdefault(value.key, []).append(_parsed(value))
         else:
             ends = sets[value.set_name].not_after
-            described.setdefault(value.key, []).append(
+            described[value.kind].setdefault(value.key, []).append(
                 Described(set_name=value.set_name, not_after=ends, value=_parsed(value))
             )
-    entries = {key: _entry(some) for key, some in sorted(described.items())}
-    document: json.Canonical = {
-        MEASUREMENT: entries,
+    measured = _entries(reference_overlap.measurement, described[MEASUREMENT])
+    registers = _entries(reference_overlap.pcr, described[PCR])
+    document: dict[str, json.Canonical] = {
+        MEASUREMENT: measured,
         TCB_FLOOR: {key: reference_overlap.floor(some) for key, some in floors.items()},
     }
+    if of_tpm:  # of a TPM alone, as claims.tpm is
+        document[PCR] = registers
     matches = sorted({(value.kind, value.key) for value in values})
     return ReferenceView(
         document=json.canonical(document),
-        entries=tuple(entries.values()),
+        entries=(*measured.values(), *registers.values()),
         matches=tuple(ReferenceMatch(kind=kind, key=key) for kind, key in matches),
         limits=tuple(
             Limit(f"reference set {name}", ends)
@@ -156,9 +197,12 @@ def _view(tx: Transaction, values: tuple[ReferenceValue, ...]) -> ReferenceView:
     )
 
 
-def _entry(descriptions: list[Described]) -> Entry:
-    entry, ends = reference_overlap.measurement(descriptions)
-    return {**entry, "not_after": None if ends is None else rfc3339(ends)}
+def _entries(agreed: _Agreed, described: Mapping[str, list[Described]]) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for key, descriptions in sorted(described.items()):
+        entry, ends = agreed(descriptions)
+        entries[key] = {**entry, "not_after": None if ends is None else rfc3339(ends)}
+    return entries
 
 
 def _parsed(value: ReferenceValue) -> Entry:

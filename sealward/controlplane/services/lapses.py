@@ -68,7 +68,7 @@ class Housekeeper:
                 )
                 tx.leases.save(change.lease)
                 node = tx.nodes.get(lease.node_id)
-                if node.posture is Posture.COMPLIANT:
+                if node.posture.passing:
                     tx.nodes.save(
                         replace(
                             node,

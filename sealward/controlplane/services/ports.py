@@ -41,6 +41,10 @@ class Transaction(Protocol):
         """The latest evidence of each node."""
 
     @property
+    def runtime_logs(self) -> repositories.RuntimeLogs:
+        """What is kept of the nodes' runtime logs."""
+
+    @property
     def leases(self) -> repositories.Leases:
         """Leases and the exposure ledger."""
 
@@ -59,6 +63,10 @@ class Transaction(Protocol):
     @property
     def platforms(self) -> repositories.Platforms:
         """Platforms."""
+
+    @property
+    def trust_anchors(self) -> repositories.TrustAnchors:
+        """Trust anchors."""
 
     @property
     def workloads(self) -> workload_repositories.Workloads:

@@ -4,7 +4,13 @@
        {"kind": "measurement", "key": "<hex digest>", "value": {
           "name": "agent-image 1.2", "components": ["firmware", "kernel", "cmdline", "rootfs",
           "agent"], "clock": null or "protected", "trust_config": "host_data" or "image"}},
+       {"kind": "pcr", "key": "<bank>/<index>/<hex value>", "value": {
+          "name": "agent-image 1.2, kernel", "components": ["kernel"], "clock": null or "protected",
+          "trust_config": null or "image"}},
        {"kind": "tcb_floor", "key": "snp/Milan", "value": {"bootloader": 3, "snp": 22, ...}}]}
+
+A `pcr` is one register of a TPM (docs/specs/tpm-node.md 6): it covers what was extended into it,
+which may be none of the components. Banks are SHA-2: no promise can rest on SHA-1.
 
 A policy sees each value as `data.reference[kind][key]`.
 """
@@ -21,7 +27,13 @@ from typing import Final
 
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.records import JsonText
-from sealward.controlplane.domain.reference_values import MAX_DOCUMENT_BYTES, ReferenceValue
+from sealward.controlplane.domain.reference_values import (
+    COMPONENTS,
+    FIRMWARE_PCRS,
+    MAX_DOCUMENT_BYTES,
+    PCR_BANKS,
+    ReferenceValue,
+)
 from sealward.controlplane.services import inputs
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import json
@@ -31,9 +43,9 @@ _MAX_DEPTH: Final = 6
 _MAX_SVN: Final = 0xFFFF  # SVNs are 8 bits in SNP, 16 in TDX and SGX
 _MAX_LEVELS: Final = 32
 
-COMPONENTS: Final = ("firmware", "kernel", "cmdline", "rootfs", "agent")
-
 _DIGEST_BYTES: Final = (32, 48, 64)  # SHA-256, SHA-384, SHA-512
+_BANKS: Final = MappingProxyType({bank.label: bank for bank in PCR_BANKS})
+_PCR_KEY: Final = re.compile(r"(sha256|sha384|sha512)/([12]?[0-9]|3[01])/([0-9a-f]+)")
 _FLOOR_KEY: Final = re.compile(r"[a-z0-9-]{1,32}/[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LEVEL: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -98,25 +110,53 @@ def _measurement(key: str, value: json.Value, where: str) -> Mapping[str, json.C
     if len(key) not in {2 * size for size in _DIGEST_BYTES}:
         raise _refused(f"{where}: key is not a digest of 32, 48 or 64 bytes in hex")
     _checked(inputs.lower_hex, key, where, least_bytes=32, most_bytes=64)
+    fields = _description(value, where)
+    if not fields["components"]:
+        raise _refused(f"{where}: components is not a list of at least one")
+    if fields["trust_config"] not in ("host_data", "image"):
+        raise _refused(f'{where}: trust_config is neither "host_data" nor "image"')
+    return fields
+
+
+def _pcr(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
+    found = _PCR_KEY.fullmatch(key)
+    if found is None or len(found[3]) != 2 * _BANKS[found[1]].size:
+        raise _refused(
+            f"{where}: key is not <bank>/<index>/<hex value> with a bank of {', '.join(_BANKS)}"
+            " and an index of 0 to 31"
+        )
+    if int(found[2]) < FIRMWARE_PCRS and not found[3].strip("0"):
+        raise _refused(
+            f"{where}: PCR {found[2]} is all zeros: nothing was measured into it, and root could"
+            " write any history there"
+        )
+    fields = _description(value, where)
+    if fields["trust_config"] not in (None, "image"):
+        raise _refused(f'{where}: trust_config is neither null nor "image"')
+    return fields
+
+
+def _description(value: json.Value, where: str) -> Mapping[str, json.Canonical]:
+    """Return what is said of a digest; the caller checks where the trust configuration is."""
     fields = _exactly(value, ("name", "components", "clock", "trust_config"), where)
-    name, components = fields["name"], fields["components"]
+    name, components, where_trusted = fields["name"], fields["components"], fields["trust_config"]
     if not isinstance(name, str):
         raise _refused(f"{where}: name is not text")
     _checked(inputs.text, name, f"{where}: name", least=1)
-    if not isinstance(components, list) or not components:
-        raise _refused(f"{where}: components is not a list of at least one")
+    if not isinstance(components, list):
+        raise _refused(f"{where}: components is not a list")
     named = [component for component in components if component in COMPONENTS]
     if len(named) != len(components) or len(set(map(str, named))) != len(named):
         raise _refused(f"{where}: components are not distinct ones of {', '.join(COMPONENTS)}")
     if fields["clock"] not in (None, "protected"):
         raise _refused(f'{where}: clock is neither null nor "protected"')
-    if fields["trust_config"] not in ("host_data", "image"):
-        raise _refused(f'{where}: trust_config is neither "host_data" nor "image"')
+    if where_trusted is not None and not isinstance(where_trusted, str):
+        raise _refused(f"{where}: trust_config is neither null nor text")
     return {
         "name": name,
         "components": [str(component) for component in named],
         "clock": None if fields["clock"] is None else "protected",
-        "trust_config": str(fields["trust_config"]),
+        "trust_config": where_trusted,
     }
 
 
@@ -136,7 +176,7 @@ def _tcb_floor(key: str, value: json.Value, where: str) -> Mapping[str, json.Can
 
 
 _KINDS: Final[Mapping[str, Callable[[str, json.Value, str], Mapping[str, json.Canonical]]]] = (
-    MappingProxyType({"measurement": _measurement, "tcb_floor": _tcb_floor})
+    MappingProxyType({"measurement": _measurement, "pcr": _pcr, "tcb_floor": _tcb_floor})
 )
 
 

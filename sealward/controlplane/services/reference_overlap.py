@@ -23,7 +23,7 @@ _IMAGE: Final = "image"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What one set says about a measurement.
+    """What one set says about a measurement or about a register of a TPM.
 
     Attributes:
         set_name: the set.
@@ -43,6 +43,17 @@ def measurement(descriptions: Sequence[Described]) -> tuple[Entry, datetime | No
     trust_config: measured in the image only if every one says so, else looked for in HOST_DATA.
     name and set: all of them, in the order of the sets' names.
     """
+    return _agreed(descriptions, elsewhere=_HOST_DATA)
+
+
+def pcr(descriptions: Sequence[Described]) -> tuple[Entry, datetime | None]:
+    """Return the same for one register of a TPM; one that covers no trust configuration says so."""
+    return _agreed(descriptions, elsewhere=None)
+
+
+def _agreed(
+    descriptions: Sequence[Described], *, elsewhere: str | None
+) -> tuple[Entry, datetime | None]:
     ordered = sorted(descriptions, key=lambda one: one.set_name)
     values = [one.value for one in ordered]
     first, *others = (_components(value) for value in values)
@@ -54,7 +65,7 @@ def measurement(descriptions: Sequence[Described]) -> tuple[Entry, datetime | No
         "set": _joined(one.set_name for one in ordered),
         "components": [name for name in first if all(name in other for other in others)],
         "clock": _PROTECTED if protected else None,
-        "trust_config": _IMAGE if in_image else _HOST_DATA,
+        "trust_config": _IMAGE if in_image else elsewhere,
     }
     return entry, min(ends, default=None)
 

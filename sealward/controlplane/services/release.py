@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from sealward.controlplane.domain.errors import Code, Refused
@@ -37,6 +38,13 @@ from sealward.verifier.rats.result import Posture
 from sealward.verifier.wire import json
 
 _SHORTEST_USEFUL: Final = timedelta(milliseconds=500)
+# What a node is told of a policy's denial; the first of these words that it says, if any.
+_TOLD: Final[Mapping[str, Code]] = MappingProxyType(
+    {
+        "posture_not_compliant": Code.posture_noncompliant,
+        "agent_not_measured": Code.agent_not_measured,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +116,7 @@ class Case:
         limits: what ends any lease of this node, whatever its workload (F33).
         challenge_issued: freshness of the evidence.
         now: instant of the decision.
+        unlocked: the evidence is a TPM's and came without an object to lock keys with.
     """
 
     node: Node
@@ -117,6 +126,7 @@ class Case:
     limits: tuple[Limit, ...]
     challenge_issued: datetime
     now: datetime
+    unlocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +182,7 @@ class Releaser:
             if wanted is None:
                 denials.append(_unknown(name))
                 continue
-            decided = _hard_refusal(wanted, case.appraised) or _decide(
+            decided = _hard_refusal(wanted, case) or _decide(
                 wanted, self._ask(facts.policies, wanted, case), case
             )
             if isinstance(decided, Release):
@@ -222,10 +232,10 @@ def _workload_facts(tx: Transaction, workload: Workload, *, held: bool) -> Workl
     )
 
 
-def _hard_refusal(wanted: WorkloadFacts, appraised: Appraised) -> WorkloadDenial | None:
-    """Rules that no policy can lift (F20b, F29)."""
-    name = wanted.workload.name
-    if appraised.posture is not Posture.COMPLIANT:
+def _hard_refusal(wanted: WorkloadFacts, case: Case) -> WorkloadDenial | None:
+    """Rules that no policy can lift (F8b, F20b, F29)."""
+    name, appraised = wanted.workload.name, case.appraised
+    if not appraised.posture.passing:
         return _denial(
             name,
             Code.posture_noncompliant,
@@ -241,6 +251,14 @@ def _hard_refusal(wanted: WorkloadFacts, appraised: Appraised) -> WorkloadDenial
             "evidence under a vendor root for a production workload",
             "a development root",
         )
+    if case.unlocked:
+        return _denial(
+            name,
+            Code.tpm_lock_missing,
+            "evidence",
+            "an object in the TPM that keys are locked with",
+            "none",
+        )
     if not wanted.newest:
         return _denial(
             name, Code.model_unknown, "workload.models", "at least one active model", "none"
@@ -255,8 +273,8 @@ def _decide(wanted: WorkloadFacts, answer: ReleaseAnswer, case: Case) -> Release
     name = wanted.workload.name
     if not answer.allow:
         reasons = tuple({**reason_json(reason), "workload": name} for reason in answer.reasons)
-        codes = [r.code for r in answer.reasons]
-        code = Code.agent_not_measured if "agent_not_measured" in codes else Code.policy_denied
+        told = {r.code for r in answer.reasons}
+        code = next((code for word, code in _TOLD.items() if word in told), Code.policy_denied)
         return WorkloadDenial(workload=name, code=code.value, reasons=reasons)
     most = answer.obligations.max_instances
     if most is not None and wanted.others >= most:

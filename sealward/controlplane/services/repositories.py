@@ -30,8 +30,10 @@ from sealward.controlplane.domain.reference_values import (
     ReferenceSetState,
     ReferenceValue,
 )
+from sealward.controlplane.domain.runtime_logs import KeptRuntimeLog
 from sealward.controlplane.domain.sweeps import Sweep
 from sealward.controlplane.domain.system import SystemMarker
+from sealward.controlplane.domain.trust_anchors import AnchorKind, TrustAnchor
 from sealward.verifier.rats.result import Posture
 
 
@@ -66,6 +68,9 @@ class Nodes(Protocol):
     def on_platform(self, platform_id: str, *, limit: int, after: str | None = None) -> Page[str]:
         """List the ids of the nodes on one platform."""
 
+    def on_platforms(self, prefix: str, *, limit: int, after: str | None = None) -> Page[str]:
+        """List the ids of the nodes whose platform id begins with `prefix`, by platform."""
+
     def count(self, *, state: NodeState | None = None, posture: Posture | None = None) -> int:
         """Count nodes."""
 
@@ -84,6 +89,19 @@ class Evidence(Protocol):
 
     def matching(self, kind: str, key: str, *, limit: int, after: str | None = None) -> Page[str]:
         """List the ids of the nodes whose latest appraisal matched this reference value."""
+
+
+class RuntimeLogs(Protocol):
+    """What is kept of each node's runtime measurement list, by node_id."""
+
+    def digest(self, node_id: str) -> str | None:
+        """Return the digest of what is kept of a node, or None."""
+
+    def find(self, node_id: str) -> KeptRuntimeLog | None:
+        """Return what is kept of a node, or None."""
+
+    def put(self, kept: KeptRuntimeLog) -> None:
+        """Insert or overwrite."""
 
 
 class Leases(Protocol):
@@ -201,6 +219,11 @@ class References(Protocol):
         set's not_after is after `now`.
         """
 
+    def standing(
+        self, kind: str, keys: Iterable[str], now: datetime
+    ) -> tuple[tuple[str, str], ...]:
+        """Return (key, set name) of the values in force for any of many keys of one kind."""
+
 
 class Policies(Protocol):
     """Policy revisions by digest, and their activations."""
@@ -248,6 +271,22 @@ class Platforms(Protocol):
 
     def page(self, *, limit: int, after: str | None = None) -> Page[Platform]:
         """List platforms by platform_id."""
+
+
+class TrustAnchors(Protocol):
+    """Trust anchors by (kind, fingerprint), the removed ones included."""
+
+    def find(self, kind: AnchorKind, fingerprint: str) -> TrustAnchor | None:
+        """Return the anchor or None."""
+
+    def put(self, anchor: TrustAnchor) -> None:
+        """Insert or overwrite."""
+
+    def in_force(self, kind: AnchorKind) -> tuple[TrustAnchor, ...]:
+        """Return every anchor of a kind that is not removed, by fingerprint."""
+
+    def page(self, kind: AnchorKind, *, limit: int, after: str | None = None) -> Page[TrustAnchor]:
+        """List anchors of a kind by fingerprint, the removed ones included."""
 
 
 class Principals(Protocol):

@@ -35,6 +35,7 @@ from sealward.controlplane.services.ports import Clock, Database, Transaction
 from sealward.controlplane.services.recorded import Recorded, recorded
 from sealward.controlplane.services.release import Case, ReleaseFacts, Releaser
 from sealward.controlplane.services.terms_issuer import TermsIssuer
+from sealward.controlplane.services.tpm_nodes import PLATFORM_PREFIX
 from sealward.protos.terms import TermsKind
 from sealward.verifier.rats.result import Posture
 from sealward.verifier.wire import json
@@ -216,7 +217,7 @@ class Sweeper:
         now: datetime,
     ) -> tuple[LeaseChange, ...]:
         """Return the end of every lease that would not be granted any more."""
-        if after.posture is not Posture.COMPLIANT or after.state is not NodeState.admitted:
+        if not after.posture.passing or after.state is not NodeState.admitted:
             code = after.posture_code or f"node_{after.state}"
             return tuple(
                 _end(lease, code, after.failure_class, now) for lease in seen.release.active
@@ -225,7 +226,7 @@ class Sweeper:
             seen.release,
             Case(
                 node=seen.node,
-                appraised=appraised,
+                appraised=replace(appraised, posture=after.posture),  # never better than recorded
                 claims=seen.record.claims,
                 reference=seen.appraisal.reference,
                 limits=seen.appraisal.reference.limits,
@@ -238,7 +239,10 @@ class Sweeper:
         for lease in seen.release.active:
             leased = seen.release.leased_models[lease.lease_id]
             if lease.workload in refused:
-                ends.append(_end(lease, refused[lease.workload], None, now))
+                why = refused[lease.workload]
+                if why == Code.posture_noncompliant and after.posture is not seen.node.posture:
+                    why = after.posture_code
+                ends.append(_end(lease, why, appraised.failure, now))
             elif leased - seen.release.workloads[lease.workload].active_keys:
                 ends.append(_end(lease, cause.get("code", "model_withdrawn"), None, now))
         return tuple(ends)
@@ -256,7 +260,7 @@ class Sweeper:
             audit_kind=AuditKind.node_reappraised,
             node_id=seen.node.node_id,
             outcome=Outcome.refused,
-            code=after.posture_code or (changes[0].lease.end_cause if changes else ""),
+            code=_code(seen.node, after, changes),
             appraised=replace(appraised, posture=after.posture),
             bound=None,
             facts=seen.appraisal,
@@ -306,6 +310,9 @@ def _nodes(
     if sweep.scope == fences.PLATFORM:
         on_platform = tx.nodes.on_platform(cause["platform"], limit=_PAGE, after=after)
         return on_platform.items, on_platform.after
+    if sweep.scope == fences.TRUST_ANCHOR:
+        tpm_nodes = tx.nodes.on_platforms(PLATFORM_PREFIX, limit=_PAGE, after=after)
+        return tpm_nodes.items, tpm_nodes.after
     if sweep.scope.startswith("workload/"):
         workload = sweep.scope.removeprefix("workload/")
         holders = sorted(node for node in _holders(tx, workload) if node > (after or ""))
@@ -329,9 +336,9 @@ def _holders(tx: Transaction, workload: str) -> set[str]:
 
 def _lowered(node: Node, appraised: Appraised) -> Node:
     """Return the node with the worse of its posture and the new appraisal (F17)."""
-    if node.quarantined is not None or node.posture is not Posture.COMPLIANT:
+    if node.quarantined is not None or not node.posture.passing:
         return node
-    if appraised.posture is Posture.COMPLIANT:
+    if appraised.posture in (Posture.COMPLIANT, node.posture):
         return node
     return replace(
         node,
@@ -339,6 +346,13 @@ def _lowered(node: Node, appraised: Appraised) -> Node:
         posture_code=appraised.code,
         failure_class=appraised.failure,
     )
+
+
+def _code(before: Node, after: Node, changes: tuple[LeaseChange, ...]) -> str:
+    """Return why a node lost something: its posture, or else the first lease that ended."""
+    if changes and after.posture is before.posture and after.posture.passing:
+        return changes[0].lease.end_cause
+    return after.posture_code
 
 
 def _exposed(seen: _Seen, appraised: Appraised, cause: dict[str, str]) -> tuple[LeaseChange, ...]:

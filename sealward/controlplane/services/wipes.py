@@ -10,8 +10,8 @@ from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.errors import Code, Conflict, Refused
 from sealward.controlplane.domain.leases import WipeStatement, WipeStatus
 from sealward.controlplane.domain.records import RandomBytes
-from sealward.controlplane.services.evidence import refused
 from sealward.controlplane.services.ports import Clock, Database, Transaction
+from sealward.controlplane.services.refusals import refused
 from sealward.protos import wipe
 from sealward.verifier.rats.errors import VerifierError
 

@@ -6,7 +6,8 @@ key `name`. The kind `software` is provided by the separate distribution `sealwa
 this one (security-requirements F29).
 
 Some evidence needs more than to be collected, and says so by a further protocol that its attester
-has: `ProvesKey`, `Watches`, and `Evidence.lock`. The others know nothing of it.
+has (`ProvesKey`, `Watches`), or by what goes with it (`lock`, `runtime_log`). The others know
+nothing of it.
 """
 
 from __future__ import annotations
@@ -60,16 +61,38 @@ class Lock(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimeLogPart:
+    """Entries of a runtime log, and how many there are before the first of them."""
+
+    first: int
+    data: bytes = field(repr=False)
+
+
+class RuntimeLog(Protocol):
+    """What the kernel measured since boot, as far as the evidence beside it proves it."""
+
+    def behind(self, proven: int) -> RuntimeLogPart:
+        """Return the entries behind the first `proven` ones, or all where there are not so many.
+
+        Raises:
+            AttesterUnavailable: they are more than is sent at once, or cannot be told apart.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What goes to the verifier, and what opens the answer to it.
 
     Attributes:
         cmw: one CMW-encoded record (docs/specs/evidence-envelope.md).
         lock: opens content keys that come wrapped for exactly this evidence; None where none do.
+        runtime_log: goes along, in parts (docs/specs/ima-claims.md); None where there is none.
     """
 
     cmw: bytes
     lock: Lock | None = None
+    runtime_log: RuntimeLog | None = None
 
 
 class Attester(Protocol):

@@ -7,6 +7,9 @@
 #   How to read it: each thing we ask for is one positive rule (`debug_off`, `launch_known`, ...). A
 #   tier is affirming only when all its rules hold, so a claim that is missing or of another type
 #   counts against the node and never for it. Reasons only explain; no tier depends on one.
+#
+#   Here stands what is asked of every node and of a guest; what a TPM is asked instead stands in
+#   tpm.rego, and what may be run after boot in ima.rego.
 package sealward.appraisal
 
 import rego.v1
@@ -22,16 +25,27 @@ trust_vector := {
 	"sourced-data": "none", # nor about the data a workload is fed
 }
 
+of_tpm if data.sealward.appraisal.tpm.attester
+
+reasons contains reason if some reason in data.sealward.appraisal.tpm.reasons
+
 # --- instance-identity --------------------------------------------------------------------------
 
 default instance_identity := "contraindicated"
 
-instance_identity := "affirming" if instance_named
+instance_identity := "affirming" if {
+	instance_named
+	key_resident
+}
 
 instance_named if {
 	is_string(input.claims.instance_value)
 	input.claims.instance_value != ""
 }
+
+key_resident if not of_tpm # other formats sign with the key of the hardware itself
+
+key_resident if data.sealward.appraisal.tpm.key_resident
 
 reasons contains {
 	"code": "instance_value_missing",
@@ -50,7 +64,11 @@ default executables := "contraindicated"
 executables := "affirming" if {
 	launch_known
 	all_in_time
+	data.sealward.appraisal.ima.accepted # what the kernel measured since boot, where it says so
 }
+
+reasons contains reason if some reason in data.sealward.appraisal.ima.reasons
+
 all_in_time if {
 	every entry in entries {
 		in_time(entry)
@@ -66,23 +84,53 @@ file_system := "affirming" if {
 	"rootfs" in entry.components
 }
 
-# The host hands us only the reference entries that these digests match (blueprint 5.3).
-entries contains data.reference.measurement[measured.digest] if some measured in input.claims.measurements
-
-measured_at_all if count(input.claims.measurements) > 0
-
-launch_known if {
-	measured_at_all
-	every measured in input.claims.measurements {
-		data.reference.measurement[measured.digest]
+# All or none: a measurement that cannot be read must not be passed over. What is no list at all is
+# kept out by a rule of its own, as engines differ in what they make of walking through a text.
+measurements := listed if {
+	every measured in listed {
+		is_string(measured.digest)
 	}
 }
+
+listed := input.claims.measurements if is_array(input.claims.measurements)
+
+# The host hands us only the reference entries that these digests match (blueprint 5.3).
+entries contains entry if {
+	not of_tpm
+	some measured in measurements
+	entry := data.reference.measurement[measured.digest]
+	is_object(entry)
+}
+
+entries contains entry if {
+	of_tpm
+	some entry in data.sealward.appraisal.tpm.known_registers
+}
+
+measured_at_all if count(measurements) > 0
+
+launch_known if {
+	not of_tpm
+	measured_at_all
+	every measured in measurements {
+		known_launch(measured)
+	}
+}
+
+launch_known if data.sealward.appraisal.tpm.launch_known
+
+known_launch(measured) if is_object(data.reference.measurement[measured.digest])
 
 in_time(entry) if entry.not_after == null
 
 in_time(entry) if {
 	is_string(entry.not_after)
-	time.parse_rfc3339_ns(input.now) < time.parse_rfc3339_ns(entry.not_after)
+	instant(input.now) < instant(entry.not_after)
+}
+
+# In the one spelling that the host uses; engines differ in which others they take for a time.
+instant(text) := time.parse_rfc3339_ns(text) if {
+	regex.match(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?Z$`, text)
 }
 
 reasons contains {
@@ -99,12 +147,13 @@ reasons contains {
 	"code": "unknown_measurement",
 	"claim": sprintf("claims.measurements[%v]", [object.get(measured, "name", "?")]),
 	"expected": "a digest in an active reference set",
-	"actual": object.get(measured, "digest", null),
+	"actual": measured.digest,
 	"hint": "import and activate a reference set with this digest, or start the node from a listed image",
 } if {
+	not of_tpm
 	not launch_known
-	some measured in input.claims.measurements
-	not data.reference.measurement[measured.digest]
+	some measured in measurements
+	not known_launch(measured)
 }
 
 reasons contains {
@@ -140,11 +189,14 @@ privilege_expected if input.claims.vmpl == null # formats without privilege leve
 
 # F15: the agent's pins are measured, either in HOST_DATA or in the image itself.
 trust_config_measured if {
+	not of_tpm
 	count(entries) > 0
 	every entry in entries {
 		trust_config_measured_by(entry)
 	}
 }
+
+trust_config_measured if data.sealward.appraisal.tpm.trust_config_measured
 
 trust_config_measured_by(entry) if entry.trust_config == "image"
 
@@ -191,6 +243,7 @@ reasons contains {
 	"actual": claim("host_data"),
 	"hint": "start the guest with HOST_DATA set to the digest of this control plane's trust configuration",
 } if {
+	not of_tpm
 	not trust_config_measured
 	some entry in entries
 	not trust_config_measured_by(entry)
@@ -205,11 +258,16 @@ hardware := "affirming" if {
 	committed_reached
 } else := "warning" if {
 	reported_reached
+} else := "warning" if {
+	of_tpm
+	key_resident
 }
 
-lowest_levels := data.reference.tcb_floor[concat("/", [input.claims.tee, input.claims.product])] if {
+lowest_levels := levels if {
 	is_string(input.claims.tee)
 	is_string(input.claims.product)
+	levels := data.reference.tcb_floor[concat("/", [input.claims.tee, input.claims.product])]
+	is_object(levels)
 }
 
 # Component by component: a high microcode level never pays for a low firmware level.
@@ -246,6 +304,7 @@ reasons contains {
 	"actual": claim("product"),
 	"hint": "activate a reference set that states the lowest TCB accepted for this product",
 } if {
+	not of_tpm
 	not lowest_levels
 }
 
@@ -285,6 +344,10 @@ runtime_opaque := "affirming" if {
 	provider_outside
 } else := "warning" if {
 	memory_closed
+} else := "warning" if {
+	of_tpm # it cannot say who reads memory; the release policy says for which data that is enough
+	debug_off
+	not_migratable
 }
 
 memory_closed if {
@@ -304,6 +367,7 @@ reasons contains {
 	"actual": claim("memory_encrypted"),
 	"hint": "run the node as a confidential guest",
 } if {
+	not of_tpm
 	not memory_encrypted
 }
 
@@ -314,13 +378,14 @@ reasons contains {
 	"actual": claim("provider_in_tcb"),
 	"hint": "part of the guest's trusted code belongs to the provider; attest from a guest without one",
 } if {
+	not of_tpm
 	not provider_outside
 }
 
 # --- verdicts of the verifier -------------------------------------------------------------------
 
-# The verifier caps the vector itself (F20b). Here the development root only gets its explanation,
-# so that it stands beside the other reasons wherever reasons are shown.
+# The verifier caps the vector itself (F20b). Here its verdicts only get their explanation, so that
+# they stand beside the other reasons wherever reasons are shown.
 reasons contains {
 	"code": "development_root",
 	"claim": "claims.development",

@@ -2,8 +2,8 @@ package sealward.appraisal.policy_test
 
 import rego.v1
 
-import data.sealward.appraisal
-
+# Rules are named by their whole path: through an import of the package, the engine would walk
+# through all that lies below it, every other test included.
 digest := "aa11"
 
 claims := {
@@ -49,11 +49,11 @@ reference := {
 }
 
 codes(doc, ref) := {reason.code | some reason in found} if {
-	found := appraisal.reasons with input as doc with data.reference as ref
+	found := data.sealward.appraisal.reasons with input as doc with data.reference as ref
 }
 
 tiers(doc, ref) := vector if {
-	vector := appraisal.trust_vector with input as doc with data.reference as ref
+	vector := data.sealward.appraisal.trust_vector with input as doc with data.reference as ref
 }
 
 with_claims(changed) := object.union(good, {"claims": changed})
@@ -80,7 +80,7 @@ test_a_node_in_order_is_affirmed_where_evidence_speaks if {
 
 test_an_unknown_measurement_is_named if {
 	doc := with_claims({"measurements": [{"name": "launch", "algorithm": "sha384", "digest": "ff"}]})
-	found := appraisal.reasons with input as doc with data.reference as reference
+	found := data.sealward.appraisal.reasons with input as doc with data.reference as reference
 	some reason in found
 	reason.code == "unknown_measurement"
 	reason.claim == "claims.measurements[launch]"
@@ -194,5 +194,224 @@ test_nothing_at_all_is_contraindicated if {
 		}
 		vector["file-system"] == "none"
 		count(codes(doc, {})) > 0
+	}
+}
+
+# --- TPM ----------------------------------------------------------------------------------------
+
+measured := [{"name": sprintf("pcr%d", [index]), "algorithm": "sha256", "digest": sprintf("%02d", [index])} |
+	some index in numbers.range(0, 8)
+]
+
+tpm_claims := {
+	"tee": "tpm",
+	"product": "TPM 2.0 id:00001014 swtpm",
+	"instance_value": "000bff",
+	"platform_id": "tpm:ek:01",
+	"provider": null,
+	"measurements": measured,
+	"host_data": null,
+	"debug": false,
+	"migratable": false,
+	"vmpl": null,
+	"tcb": null,
+	"memory_encrypted": false,
+	"provider_in_tcb": true,
+	"clock": "host",
+	"development": false,
+	"verdicts": [],
+	"tpm": {"residency": "activated", "safe": true, "ek": {"sha256": "01"}, "event_log": null},
+}
+
+tpm_good := {
+	"claims": tpm_claims,
+	"expected": {"trust_config_digest": "cc33"},
+	"now": "2026-11-23T12:00:00Z",
+}
+
+covers := {"0": ["firmware"], "4": ["kernel"], "5": ["cmdline"], "8": ["rootfs", "agent"]}
+
+registers := {
+	"measurement": {},
+	"tcb_floor": {},
+	"pcr": {sprintf("sha256/%d/%02d", [index, index]): entry |
+		some index in numbers.range(0, 8)
+		entry := {
+			"name": sprintf("golden %d", [index]),
+			"set": "production",
+			"components": object.get(covers, format_int(index, 10), []),
+			"clock": null,
+			"trust_config": object.get({"8": "image"}, format_int(index, 10), null),
+			"not_after": "2027-01-01T00:00:00Z",
+		}
+	},
+}
+
+with_tpm_claims(changed) := object.union(tpm_good, {"claims": changed})
+
+with_measured(items) := with_tpm_claims({"measurements": items})
+
+test_a_tpm_in_order_warns_of_what_no_tpm_can_show if {
+	codes(tpm_good, registers) == {"tpm_only"}
+	tiers(tpm_good, registers) == {
+		"instance-identity": "affirming",
+		"configuration": "affirming",
+		"executables": "affirming",
+		"file-system": "affirming",
+		"hardware": "warning",
+		"runtime-opaque": "warning",
+		"storage-opaque": "none",
+		"sourced-data": "none",
+	}
+}
+
+test_a_register_with_another_value_is_named if {
+	other := [{"name": "pcr7", "algorithm": "sha256", "digest": "ff"}]
+	rest := array.concat(array.slice(measured, 0, 7), array.slice(measured, 8, 9))
+	doc := with_measured(array.concat(rest, other))
+	codes(doc, registers) == {"tpm_only", "unknown_measurement"}
+	tiers(doc, registers).executables == "contraindicated"
+	found := data.sealward.appraisal.reasons with input as doc with data.reference as registers
+	some reason in found
+	reason.code == "unknown_measurement"
+	reason.claim == "claims.measurements[pcr7]"
+	reason.expected == "a sha256 value of this register in an active reference set"
+	reason.actual == "ff"
+}
+
+test_a_register_beyond_those_asked_for_has_to_be_known_too if {
+	doc := with_measured(array.concat(measured, [{"name": "pcr9", "algorithm": "sha256", "digest": "09"}]))
+	codes(doc, registers) == {"tpm_only", "unknown_measurement"}
+}
+
+test_a_value_is_good_in_its_own_register_and_bank_only if {
+	every wrong in [
+		{"name": "pcr6", "algorithm": "sha256", "digest": "07"},
+		{"name": "pcr7", "algorithm": "sha384", "digest": "07"},
+	] {
+		doc := with_measured(array.concat([wrong], measured))
+		codes(doc, registers) == {"tpm_only", "unknown_measurement"}
+	}
+}
+
+test_a_launch_measurement_is_no_register if {
+	others := {key: entry | some key, entry in registers.pcr; key != "sha256/7/07"}
+	as_launch := {"measurement": {"07": image}, "tcb_floor": {}, "pcr": others}
+	codes(tpm_good, as_launch) == {"tpm_only", "unknown_measurement"}
+}
+
+test_a_register_is_no_launch_measurement if {
+	doc := with_tpm_claims({"tee": "snp"})
+	"unknown_measurement" in codes(doc, registers)
+	tiers(doc, registers).executables == "contraindicated"
+}
+
+test_each_of_the_boot_registers_is_missed if {
+	every at in numbers.range(0, 7) {
+		rest := array.concat(array.slice(measured, 0, at), array.slice(measured, at + 1, 9))
+		codes(with_measured(rest), registers) == {"tpm_only", "register_missing"}
+		tiers(with_measured(rest), registers).executables == "contraindicated"
+	}
+}
+
+test_two_halves_in_two_banks_are_no_bank if {
+	halves := array.concat(
+		array.slice(measured, 0, 4),
+		[object.union(item, {"algorithm": "sha384"}) | some item in array.slice(measured, 4, 8)],
+	)
+	"register_missing" in codes(with_measured(halves), registers)
+}
+
+test_sha1_is_no_bank if {
+	old := [object.union(item, {"algorithm": "sha1"}) | some item in measured]
+	known := object.union(registers, {"pcr": {replace(key, "sha256", "sha1"): entry | some key, entry in registers.pcr}})
+	codes(with_measured(old), known) == {"tpm_only", "register_missing"}
+	found := data.sealward.appraisal.reasons with input as with_measured(old) with data.reference as known
+	some reason in found
+	reason.code == "register_missing"
+	reason.actual == "sha1: pcr0 pcr1 pcr2 pcr3 pcr4 pcr5 pcr6 pcr7"
+	tiers(with_measured(old), known).executables == "contraindicated"
+}
+
+test_a_bank_beside_the_one_asked_for_has_to_be_known if {
+	both := array.concat(measured, [{"name": "pcr0", "algorithm": "sha1", "digest": "00"}])
+	codes(with_measured(both), registers) == {"tpm_only", "unknown_measurement"}
+}
+
+test_no_register_at_all_is_missed if {
+	codes(with_measured([]), registers) == {"tpm_only", "measurement_missing", "register_missing"}
+}
+
+test_a_value_ends_with_its_set if {
+	late := object.union(tpm_good, {"now": "2027-01-01T00:00:00Z"})
+	codes(late, registers) == {"tpm_only", "reference_expired"}
+	tiers(late, registers).executables == "contraindicated"
+}
+
+test_some_register_covers_the_trust_configuration if {
+	bare := object.union(registers, {"pcr": {"sha256/8/08": {"trust_config": null}}})
+	codes(tpm_good, bare) == {"tpm_only", "trust_config_not_covered"}
+	tiers(tpm_good, bare).configuration == "contraindicated"
+	elsewhere := object.union(registers, {"pcr": {"sha256/8/08": {"trust_config": "host_data"}}})
+	tiers(tpm_good, elsewhere).configuration == "contraindicated"
+}
+
+test_files_are_vouched_for_by_a_register_that_covers_them if {
+	bare := object.union(registers, {"pcr": {"sha256/8/08": {"components": ["agent"]}}})
+	tiers(tpm_good, bare)["file-system"] == "none"
+	codes(tpm_good, bare) == {"tpm_only"}
+}
+
+test_a_key_that_may_be_in_no_tpm_is_refused if {
+	every residency in ["unproven", "Activated", "", null, true] {
+		doc := with_tpm_claims({"tpm": {"residency": residency}})
+		codes(doc, registers) == {"tpm_only", "key_residency_unproven"}
+		tiers(doc, registers)["instance-identity"] == "contraindicated"
+		tiers(doc, registers).hardware == "contraindicated"
+	}
+}
+
+test_a_clock_that_may_have_gone_back_is_no_failure if {
+	codes(with_tpm_claims({"tpm": {"safe": false}}), registers) == {"tpm_only"}
+}
+
+test_what_an_event_log_describes_decides_nothing if {
+	every log in [
+		{"confirmed": [], "contradicted": [4], "repeated_separators": [], "facts": []},
+		{"facts": [{"name": "secure_boot", "value": "enabled", "register": 7, "standing": "described"}]},
+	] {
+		codes(with_tpm_claims({"tpm": {"event_log": log}}), registers) == {"tpm_only"}
+	}
+}
+
+test_a_development_root_is_explained if {
+	codes(with_tpm_claims({"development": true}), registers) == {"tpm_only", "development_root"}
+}
+
+test_a_missing_claim_counts_against_a_tpm if {
+	every name in ["debug", "vmpl", "migratable", "instance_value", "measurements", "tpm"] {
+		doc := object.union(
+			object.remove(tpm_good, ["claims"]),
+			{"claims": object.remove(tpm_claims, [name])},
+		)
+		some tier in tiers(doc, registers)
+		tier == "contraindicated"
+		count(codes(doc, registers)) > 1
+	}
+}
+
+test_a_flood_of_unknown_registers_still_gets_an_answer if {
+	many := [{"name": sprintf("pcr%d", [index]), "algorithm": "sha512", "digest": "ff"} |
+		some index in numbers.range(0, 255)
+	]
+	found := data.sealward.appraisal.reasons with input as with_measured(many) with data.reference as registers
+	count(found) == 25
+}
+
+test_what_is_no_register_is_known_as_none if {
+	every odd in [{}, {"name": 7, "algorithm": "sha256", "digest": "07"}, "pcr7", null, {"name": "pcr7"}] {
+		doc := with_measured(array.concat(measured, [odd]))
+		tiers(doc, registers).executables == "contraindicated"
+		count(codes(doc, registers)) > 1
 	}
 }

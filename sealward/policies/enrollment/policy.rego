@@ -11,13 +11,19 @@ import rego.v1
 default answer := "reject"
 
 answer := "admit" if {
-	posture_compliant
+	posture_sufficient
 	platform_known
 } else := "pend" if {
-	posture_compliant
+	posture_sufficient
 }
 
-posture_compliant if input.posture == "compliant"
+posture_sufficient if input.posture == "compliant"
+
+# A TPM can come to no more than `warning`; what such a node may hold is the release policy's.
+posture_sufficient if {
+	input.posture == "warning"
+	input.claims.tee == "tpm"
+}
 
 # --- who vouches for the platform ---------------------------------------------------------------
 
@@ -40,8 +46,17 @@ labels := object.union(from_claims, from_image)
 
 from_claims := {
 	"sealward/tee": input.claims.tee,
-	"sealward/product": input.claims.product,
+	"sealward/product": product_label,
 	"sealward/clock": input.claims.clock,
+}
+
+product_label := input.claims.product if not input.claims.tee == "tpm"
+
+# "TPM 2.0" and what its vendor's certificate says, in the letters and the length of a label.
+product_label := trim(substring(trim(spelled, "-."), 0, 63), "-.") if {
+	input.claims.tee == "tpm"
+	is_string(input.claims.product)
+	spelled := regex.replace(input.claims.product, "[^A-Za-z0-9.]+", "-")
 }
 
 from_image := {"sealward/development": "true"} if {
@@ -52,9 +67,12 @@ from_image := {"sealward/development": "true"} if {
 
 # A refused node is told why in the words of its appraisal.
 reasons contains reason if {
-	not posture_compliant
-	some reason in input.reasons
+	not posture_sufficient
+	some reason in appraised
 }
+
+# Text is no list, and engines differ in what they make of one.
+appraised := input.reasons if is_array(input.reasons)
 
 reasons contains {
 	"code": "posture_not_compliant",
@@ -63,7 +81,7 @@ reasons contains {
 	"actual": object.get(input, "posture", null),
 	"hint": "mend what the other reasons name and enroll again",
 } if {
-	not posture_compliant
+	not posture_sufficient
 }
 
 reasons contains {
@@ -73,6 +91,6 @@ reasons contains {
 	"actual": object.get(input, ["claims", "platform_id"], null),
 	"hint": "add the platform to the allow-list, or enroll again with a join token; a measurement alone never admits",
 } if {
-	posture_compliant
+	posture_sufficient
 	not platform_known
 }

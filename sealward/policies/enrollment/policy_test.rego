@@ -80,6 +80,43 @@ test_a_node_that_is_not_compliant_is_rejected_in_the_words_of_its_appraisal if {
 	}
 }
 
+tpm := changed({
+	"claims": {"tee": "tpm", "product": "TPM 2.0 id:00001014 SW   TPM", "clock": "host"},
+	"posture": "warning",
+})
+
+test_a_tpm_in_order_is_admitted_with_its_warning if {
+	answered(tpm) == "admit"
+	codes(tpm) == set()
+}
+
+test_a_tpm_that_nobody_vouched_for_pends if {
+	doc := object.union(tpm, {"platform": unknown})
+	answered(doc) == "pend"
+	codes(doc) == {"platform_unknown"}
+}
+
+test_a_tpm_with_more_than_a_warning_is_rejected if {
+	every posture in ["noncompliant", "stale", "quarantined", null] {
+		doc := object.union(tpm, {"posture": posture, "join_token": {"valid": true}})
+		answered(doc) == "reject"
+		codes(doc) == {"posture_not_compliant"}
+	}
+}
+
+test_a_product_is_spelled_as_a_label if {
+	labelled(tpm)["sealward/product"] == "TPM-2.0-id-00001014-SW-TPM"
+	every product, label in {
+		"TPM 2.0": "TPM-2.0",
+		"TPM 2.0 id:4E544300 NPCT75x\u0000\u0000": "TPM-2.0-id-4E544300-NPCT75x",
+		" --x. ": "x",
+		"TPM 2.0  modèle/ 7!more": "TPM-2.0-mod-le-7-more",
+		"123456789 123456789 123456789 123456789 123456789 123456789 12 456789": "123456789-123456789-123456789-123456789-123456789-123456789-12",
+	} {
+		labelled(object.union(tpm, {"claims": {"product": product}}))["sealward/product"] == label
+	}
+}
+
 test_labels_come_from_verified_claims if {
 	labelled(good) == {
 		"sealward/tee": "snp",

@@ -14,7 +14,8 @@ ceiling_ttl_seconds := 3600
 default allow := false
 
 allow if {
-	posture_compliant
+	posture_sufficient
+	data_class_open
 	agent_measured
 	suitable
 }
@@ -42,13 +43,32 @@ clock_ttl_seconds := ceiling_ttl_seconds if clock_protected
 clock_protected if input.claims.clock == "protected"
 
 clock_protected if {
-	some entry in input.reference
+	some entry in reference
 	entry.clock == "protected"
 }
 
+# Text is no list, and engines differ in what they make of one.
+reference := input.reference if is_array(input.reference)
+
 # --- posture ------------------------------------------------------------------------------------
 
-posture_compliant if input.node.posture == "compliant"
+posture_sufficient if input.node.posture == "compliant"
+
+# A TPM cannot say who reads memory, and warns of just that. Any other doubt is one too many.
+posture_sufficient if {
+	tpm_only
+	count(warnings) > 0
+	count(warnings - {"hardware", "runtime-opaque"}) == 0
+}
+
+tpm_only if {
+	input.node.posture == "warning"
+	input.claims.tee == "tpm"
+}
+
+warnings := {name | some name, tier in input.node.trust_vector; tier == "warning"} if {
+	is_object(input.node.trust_vector)
+}
 
 reasons contains {
 	"code": "posture_not_compliant",
@@ -57,17 +77,49 @@ reasons contains {
 	"actual": object.get(input, ["node", "posture"], null),
 	"hint": "read the reasons of the node's last appraisal, mend the node, and attest again",
 } if {
-	not posture_compliant
+	not posture_sufficient
+}
+
+# --- data classes (F8b) -------------------------------------------------------------------------
+
+# What may be lost to whoever owns the machine. Classes are words of this installation: one that is
+# not listed here is above these.
+open_classes := {"public", "internal"}
+
+data_class_open if input.node.posture == "compliant"
+
+data_class_open if input.workload.data_class in open_classes
+
+reasons contains {
+	"code": "data_class_above_internal",
+	"claim": "workload.data_class",
+	"expected": concat(" or ", sort(open_classes)),
+	"actual": object.get(input, ["workload", "data_class"], null),
+	"hint": "a TPM cannot say who reads memory; run this workload on a confidential guest",
+} if {
+	posture_sufficient
+	not data_class_open
 }
 
 # --- the agent's own code (F4b) -----------------------------------------------------------------
 
 chain := {"firmware", "kernel", "cmdline", "rootfs", "agent"}
 
+components_of(entry) := entry.components if is_array(entry.components)
+
 # One measured chain, not pieces of several: an agent measured beside another kernel proves nothing.
 agent_measured if {
-	some entry in input.reference
+	some entry in reference
 	every component in chain {
+		component in entry.components
+	}
+}
+
+# The registers of one quote are one measured chain: what covers it may be spread over them.
+agent_measured if {
+	input.claims.tee == "tpm"
+	every component in chain {
+		some entry in reference
 		component in entry.components
 	}
 }
@@ -77,10 +129,26 @@ reasons contains {
 	"claim": "claims.measurements",
 	"expected": "one reference value over firmware, kernel, command line, root file system and agent",
 	"actual": concat("; ", sort([sprintf("%s: %s", [entry.name, concat(", ", sort(entry.components))]) |
-		some entry in input.reference
+		some entry in reference
 	])),
 	"hint": "start the node from an image whose launch digest covers the agent",
 } if {
+	not input.claims.tee == "tpm"
+	not agent_measured
+}
+
+reasons contains {
+	"code": "agent_not_measured",
+	"claim": "claims.measurements",
+	"expected": "registers that together cover firmware, kernel, command line, root file system and agent",
+	"actual": concat(", ", sort({component |
+		some entry in reference
+		some component in components_of(entry)
+		component in chain
+	})),
+	"hint": "let the agent quote the registers that cover the rest, and say so in their reference values",
+} if {
+	input.claims.tee == "tpm"
 	not agent_measured
 }
 

@@ -56,6 +56,97 @@ test_only_a_compliant_posture_is_allowed if {
 	}
 }
 
+vector := {
+	"instance-identity": "affirming",
+	"configuration": "affirming",
+	"executables": "affirming",
+	"file-system": "affirming",
+	"hardware": "warning",
+	"runtime-opaque": "warning",
+	"storage-opaque": "none",
+	"sourced-data": "none",
+}
+
+tpm := changed({
+	"node": {"posture": "warning", "trust_vector": vector},
+	"claims": {"tee": "tpm"},
+})
+
+tpm_but(difference) := object.union(tpm, difference)
+
+test_a_tpm_in_order_is_allowed_data_up_to_internal if {
+	every class in ["public", "internal"] {
+		allowed(tpm_but({"workload": {"data_class": class}}))
+		codes(tpm_but({"workload": {"data_class": class}})) == set()
+	}
+}
+
+test_a_tpm_is_denied_every_other_data_class if {
+	every class in ["confidential", "secret", "Internal", "internal ", "", null, true, ["internal"]] {
+		doc := tpm_but({"workload": {"data_class": class}})
+		not allowed(doc)
+		codes(doc) == {"data_class_above_internal"}
+	}
+}
+
+test_a_workload_without_a_data_class_is_denied_to_a_tpm if {
+	doc := object.union(
+		object.remove(tpm, ["workload"]),
+		{"workload": object.remove(tpm.workload, ["data_class"])},
+	)
+	not allowed(doc)
+	codes(doc) == {"data_class_above_internal"}
+}
+
+test_a_compliant_node_may_have_any_data_class if {
+	allowed(changed({"workload": {"data_class": "secret"}, "claims": {"tee": "snp"}}))
+}
+
+test_a_warning_of_anything_but_a_tpm_is_denied if {
+	every tee in ["snp", "TPM", "", null] {
+		doc := tpm_but({"claims": {"tee": tee}})
+		not allowed(doc)
+		codes(doc) == {"posture_not_compliant"}
+	}
+}
+
+test_a_doubt_that_a_tpm_does_not_always_leave_is_denied if {
+	every name in ["instance-identity", "configuration", "executables", "file-system"] {
+		doc := tpm_but({"node": {"trust_vector": {name: "warning"}}})
+		not allowed(doc)
+		codes(doc) == {"posture_not_compliant"}
+	}
+}
+
+test_a_warning_that_nothing_explains_is_denied if {
+	every unexplained in [{}, object.union(vector, {"hardware": "affirming", "runtime-opaque": "affirming"}), null] {
+		doc := object.union(
+			object.remove(tpm, ["node"]),
+			{"node": object.union(object.remove(tpm.node, ["trust_vector"]), {"trust_vector": unexplained})},
+		)
+		not allowed(doc)
+		codes(doc) == {"posture_not_compliant"}
+	}
+}
+
+test_no_other_posture_of_a_tpm_is_allowed if {
+	every posture in ["noncompliant", "stale", "quarantined", "", null, true] {
+		not allowed(tpm_but({"node": {"posture": posture}}))
+	}
+}
+
+test_registers_of_one_quote_together_are_the_chain if {
+	spread := [object.union(entry, {"components": [component], "trust_config": null}) |
+		some component in entry.components
+	]
+	allowed(tpm_but({"reference": spread}))
+	every at in numbers.range(0, 4) {
+		rest := array.concat(array.slice(spread, 0, at), array.slice(spread, at + 1, 5))
+		codes(tpm_but({"reference": rest})) == {"agent_not_measured"}
+		not allowed(tpm_but({"reference": rest}))
+	}
+}
+
 test_the_agent_must_be_in_the_measured_chain if {
 	every missing in {"firmware", "kernel", "cmdline", "rootfs", "agent"} {
 		rest := [component | some component in entry.components; component != missing]

@@ -89,8 +89,8 @@ def walk(path: tuple[Certificate, ...], *, rules: Rules, now: datetime) -> Windo
     issuers = (*path[1:], path[-1])
     for depth, (certificate, issuer) in enumerate(zip(path, issuers, strict=True)):
         _check_names(certificate, issuer)  # (1)
-        _check_issuer(issuer, below=min(depth, len(path) - 2))  # (2)
-        _check_permitted(certificate, rules)  # (3), (4)
+        check_issuer(issuer, below=min(depth, len(path) - 2))  # (2)
+        check_permitted(certificate, rules)  # (3), (4)
         algorithms.verify(  # (5)
             issuer.spki,
             certificate.signature_algorithm,
@@ -117,8 +117,12 @@ def _check_names(certificate: Certificate, issuer: Certificate) -> None:
         )
 
 
-def _check_issuer(issuer: Certificate, *, below: int) -> None:
-    """Refuse an issuer that may not issue, with `below` CA certificates between it and the leaf."""
+def check_issuer(issuer: Certificate, *, below: int) -> None:
+    """Refuse an issuer that may not issue, with `below` CA certificates between it and the leaf.
+
+    Raises:
+        RefusedEvidence: CERTIFICATE_FORBIDDEN.
+    """
     constraints = issuer.basic_constraints or BasicConstraints(ca=False, path_length=None)
     if not constraints.ca or not issuer.key_cert_sign:
         raise RefusedEvidence(
@@ -133,7 +137,12 @@ def _check_issuer(issuer: Certificate, *, below: int) -> None:
         )
 
 
-def _check_permitted(certificate: Certificate, rules: Rules) -> None:
+def check_permitted(certificate: Certificate, rules: Rules) -> None:
+    """Refuse an algorithm or a critical extension that the format does not have.
+
+    Raises:
+        RefusedEvidence: ALGORITHM_FORBIDDEN or CERTIFICATE_FORBIDDEN.
+    """
     if certificate.signature_algorithm not in rules.algorithms:
         raise RefusedEvidence(
             Code.ALGORITHM_FORBIDDEN,

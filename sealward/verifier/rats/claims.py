@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sealward.verifier.rats.result import Verdict
+    from sealward.verifier.rats.runtime_log import RuntimeLog
 
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
@@ -168,19 +169,20 @@ class EndorsementKey:
     Attributes:
         sha256: of the key's DER SubjectPublicKeyInfo, lower-case hex.
         manufacturer, model, version: as the vendor writes them.
-        root_sha256: fingerprint of the tenant's anchor that the chain ends in, lower-case hex.
+        issuers_sha256: fingerprints of the certificates above it, lower-case hex; the last is the
+            tenant's root.
     """
 
     sha256: str
     manufacturer: str
     model: str
     version: str
-    root_sha256: str
+    issuers_sha256: tuple[str, ...]
 
     def to_json(self) -> dict[str, Json]:
         """Return the JSON form."""
         return {
-            "root_sha256": self.root_sha256,
+            "issuers_sha256": [*self.issuers_sha256],
             "sha256": self.sha256,
             "manufacturer": self.manufacturer,
             "model": self.model,
@@ -274,6 +276,9 @@ class Claims:
         as_of: the instant the evidence was appraised for.
         verdicts: what the verifier holds against it.
         tpm: what only a TPM says; None for other kinds of evidence, and then not in JSON.
+        ima: what the kernel's measurement list says; None when none came along, and then not in
+            JSON. In `to_json` nothing of it is matched with reference values: who has them puts
+            `RuntimeLog.to_json(known)` in its place.
 
     A claim that a kind of evidence does not have is None, or an empty tuple, and null in JSON: TPM
     quotes have no host_data, key digests, image ids, guest_svn, launch_policy, vmpl, platform, smt
@@ -313,6 +318,7 @@ class Claims:
     verdicts: tuple[Verdict, ...]
     platform_masked: bool = False  # a format without such a field has nothing to mask
     tpm: TpmState | None = None
+    ima: RuntimeLog | None = None
 
     def provenance(self) -> dict[str, Provenance]:
         """Return claim path -> scope and instant, for every claim of `to_json`."""
@@ -322,6 +328,7 @@ class Claims:
         """Return the view policies get: plain JSON types, digests in lower-case hex, no floats."""
         as_of = _instant(self.as_of)
         special: dict[str, Json] = {} if self.tpm is None else {"tpm": self.tpm.to_json()}
+        special |= {} if self.ima is None else {"ima": self.ima.to_json()}
         provenance: list[Json] = [
             {"scope": scope, "as_of": as_of, "claims": [*paths]}
             for scope, paths in _GROUPS[self.tee]

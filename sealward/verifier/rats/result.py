@@ -164,6 +164,15 @@ class Posture(StrEnum):
     STALE = "stale"
     QUARANTINED = "quarantined"
 
+    @property
+    def passing(self) -> bool:
+        """Whether a node may hold keys at all.
+
+        WARNING is no refusal: it says that something is not proven (a TPM cannot show who reads
+        memory), and release policies decide what may be given to such a node.
+        """
+        return self in (Posture.COMPLIANT, Posture.WARNING)
+
 
 def posture(vector: TrustVector, required: frozenset[Dimension]) -> Posture:
     """Return the posture a capped vector comes to: the worst tier decides.

@@ -46,11 +46,17 @@ _THIS_NODES_MATCHES: Final = (
     _M.tenant == bindparam("k_tenant"),
     _M.node_id == bindparam("k_node_id"),
 )
-_FORGET_MATCHES: Final = delete(tables.node_reference_matches).where(*_THIS_NODES_MATCHES)
+_FORGET_MATCH: Final = Prepared(
+    delete(tables.node_reference_matches).where(
+        *_THIS_NODES_MATCHES, _M.kind == bindparam("k_kind"), _M.key == bindparam("k_key")
+    )
+)
 _MATCHES: Final = Prepared(
     select(_M.kind, _M.key).where(*_THIS_NODES_MATCHES).order_by(_M.kind, _M.key)
 )
-_ADD_MATCH: Final = insert_into(tables.node_reference_matches)
+_ADD_MATCH: Final = Prepared(
+    insert_into(tables.node_reference_matches), columns=("tenant", "node_id", "kind", "key")
+)
 
 
 class NodeRepository:
@@ -102,6 +108,18 @@ class NodeRepository:
         )
         return _ids(self._scope, paged(query, [_N.node_id], limit, after), limit)
 
+    def on_platforms(self, prefix: str, *, limit: int, after: str | None = None) -> Page[str]:
+        """List the ids of the nodes whose platform id begins with `prefix`, by platform."""
+        order = [_N.platform_id, _N.node_id]
+        query = select(*order).where(
+            _N.tenant == self._scope.tenant,
+            _N.platform_id >= prefix,
+            _N.platform_id < prefix[:-1] + chr(ord(prefix[-1]) + 1),
+        )
+        rows = self._scope.connection.execute(paged(query, order, limit, after)).all()
+        following = cursor([*rows[limit - 1]]) if len(rows) > limit else None
+        return Page(tuple(node_id for _, node_id in rows[:limit]), following)
+
     def count(self, *, state: NodeState | None = None, posture: Posture | None = None) -> int:
         """Count nodes."""
         query = select(func.count()).where(_N.tenant == self._scope.tenant)
@@ -122,13 +140,15 @@ class EvidenceRepository:
         """Replace the node's evidence and its matches."""
         _EVIDENCE.put(self._scope, evidence)
         node = {"tenant": self._scope.tenant, "node_id": evidence.node_id}
-        matches = sorted({(match.kind, match.key) for match in evidence.matches})
-        if [(m.kind, m.key) for m in self._matches(evidence.node_id)] == matches:
-            return  # the steady state of a renewal: nothing to write
-        self._scope.connection.execute(_FORGET_MATCHES, {f"k_{k}": v for k, v in node.items()})
-        rows = [{**node, "kind": kind, "key": key} for kind, key in matches]
-        if rows:
-            self._scope.connection.execute(_ADD_MATCH, rows)
+        before, after = set(self._matches(evidence.node_id)), set(evidence.matches)
+        # What stays is not written: nothing at a renewal in order, and little where a node with
+        # thousands of measured files has run one more.
+        for match in before - after:
+            row = {**node, "kind": match.kind, "key": match.key}
+            _FORGET_MATCH.count(self._scope.connection, {f"k_{k}": v for k, v in row.items()})
+        for match in after - before:
+            row = {**node, "kind": match.kind, "key": match.key}
+            _ADD_MATCH.count(self._scope.connection, row)
 
     def find(self, node_id: str) -> NodeEvidence | None:
         """Return the latest evidence of a node, matches included, or None."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import and_, bindparam, exists, or_, update
+from sqlalchemy import and_, bindparam, exists, or_, select, update
 
 from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.db.prepared import Prepared
@@ -47,14 +47,29 @@ _WITHDRAWN_ANYWHERE: Final = exists().where(
     _OTHER.c.key == _V.key,
     _OTHER.c.state == ReferenceValueState.withdrawn,
 )
+_OF_ITS_SET: Final = and_(_S.tenant == _V.tenant, _S.name == _V.set_name)
+_SET_IN_FORCE: Final = (
+    or_(*(_S.state == state for state in _SETS_IN_FORCE)),
+    or_(_S.not_after.is_(None), _S.not_after > bindparam("k_now")),
+)
 _MATCHING: Final = Prepared(
     _VALUES.fixed(_ANY_PLACE, ~_WITHDRAWN_ANYWHERE)
-    .join(tables.reference_sets, and_(_S.tenant == _V.tenant, _S.name == _V.set_name))
-    .where(
-        or_(*(_S.state == state for state in _SETS_IN_FORCE)),
-        or_(_S.not_after.is_(None), _S.not_after > bindparam("k_now")),
-    )
+    .join(tables.reference_sets, _OF_ITS_SET)
+    .where(*_SET_IN_FORCE)
     .order_by(_V.kind, _V.key, _V.set_name)
+)
+# Of thousands of keys, as a measurement list has them, in one statement: of a fixed size as well.
+_MANY: Final = 256
+_STANDING: Final = Prepared(
+    select(_V.key, _V.set_name)
+    .join(tables.reference_sets, _OF_ITS_SET)
+    .where(
+        _V.tenant == bindparam("k_tenant"),
+        _V.kind == bindparam("k_kind"),
+        _V.key.in_([bindparam(f"k_key_{place}") for place in range(_MANY)]),
+        ~_WITHDRAWN_ANYWHERE,
+        *_SET_IN_FORCE,
+    )
 )
 _WITHDRAWN_IN_SET: Final = Prepared(
     _VALUES.fixed(_V.set_name == bindparam("k_set_name"), _WITHDRAWN_ANYWHERE)
@@ -143,6 +158,20 @@ class ReferenceRepository:
                 places |= {f"k_kind_{place}": kind, f"k_key_{place}": key}
             found += _VALUES.fetch(self._scope, _MATCHING, **places)
         return tuple(sorted(found, key=lambda v: (v.kind, v.key, v.set_name)))
+
+    def standing(
+        self, kind: str, keys: Iterable[str], now: datetime
+    ) -> tuple[tuple[str, str], ...]:
+        """Return (key, set name) of the values in force for any of many keys of one kind."""
+        wanted = tuple(dict.fromkeys(keys))
+        values: dict[str, object] = {"k_tenant": self._scope.tenant, "k_kind": kind, "k_now": now}
+        found: list[tuple[str, str]] = []
+        for start in range(0, len(wanted), _MANY):
+            some = wanted[start : start + _MANY]
+            places = {f"k_key_{n}": some[min(n, len(some) - 1)] for n in range(_MANY)}
+            rows = _STANDING.rows(self._scope.connection, values | places)
+            found += [(key, set_name) for key, set_name in rows]
+        return tuple(sorted(found))
 
     def _mark(
         self,

@@ -46,6 +46,7 @@ from sealward.controlplane.domain.principals import Role
 from sealward.controlplane.domain.reference_values import ReferenceSetState, ReferenceValueState
 from sealward.controlplane.domain.sweeps import SweepState
 from sealward.controlplane.domain.system import SystemKind
+from sealward.controlplane.domain.trust_anchors import AnchorKind, AnchorRole
 from sealward.controlplane.domain.workloads import ModelState
 from sealward.verifier.rats.result import Posture
 
@@ -224,6 +225,25 @@ platforms = Table(
     PrimaryKeyConstraint("tenant", "platform_id"),
 )
 
+trust_anchors = Table(
+    "trust_anchors",
+    metadata,
+    tenant(),
+    column("kind", closed(AnchorKind)),
+    column("fingerprint", String),
+    column("role", closed(AnchorRole)),
+    column("certificate", LargeBinary),
+    column("name", String),
+    column("subject", String),
+    column("not_after_ms", INSTANT),
+    column("development", Boolean),
+    column("added_by", String),
+    column("added_ms", INSTANT),
+    column("removed_ms", INSTANT, null=True),
+    column("entry_id", String),
+    PrimaryKeyConstraint("tenant", "kind", "fingerprint"),
+)
+
 nodes = Table(
     "nodes",
     metadata,
@@ -272,6 +292,17 @@ node_evidence = Table(
     column("posture", closed(Posture)),
     column("trust_vector", Text),
     column("reasons", Text),
+    PrimaryKeyConstraint("tenant", "node_id"),
+    belongs("node_id", "nodes.node_id"),
+)
+
+runtime_logs = Table(
+    "runtime_logs",
+    metadata,
+    tenant(),
+    column("node_id", String),
+    column("digest", String),
+    column("state", LargeBinary),
     PrimaryKeyConstraint("tenant", "node_id"),
     belongs("node_id", "nodes.node_id"),
 )

@@ -24,8 +24,10 @@ from sealward.controlplane.adapters.db.principals import (
 )
 from sealward.controlplane.adapters.db.references import ReferenceRepository
 from sealward.controlplane.adapters.db.rows import Scope
+from sealward.controlplane.adapters.db.runtime_logs import RuntimeLogRepository
 from sealward.controlplane.adapters.db.system import SystemRepository
 from sealward.controlplane.adapters.db.terms import TermsRepository
+from sealward.controlplane.adapters.db.trust_anchors import TrustAnchorRepository
 from sealward.controlplane.adapters.db.workloads import ModelRepository, WorkloadRepository
 from sealward.controlplane.adapters.db.writer import Writer
 from sealward.controlplane.domain.errors import Code, Unavailable
@@ -57,6 +59,11 @@ class SqlTransaction:
         return EvidenceRepository(self._scope)
 
     @property
+    def runtime_logs(self) -> RuntimeLogRepository:
+        """What is kept of the nodes' runtime logs."""
+        return RuntimeLogRepository(self._scope)
+
+    @property
     def leases(self) -> LeaseRepository:
         """Leases and the exposure ledger."""
         return LeaseRepository(self._scope)
@@ -80,6 +87,11 @@ class SqlTransaction:
     def platforms(self) -> PlatformRepository:
         """Platforms."""
         return PlatformRepository(self._scope)
+
+    @property
+    def trust_anchors(self) -> TrustAnchorRepository:
+        """Trust anchors."""
+        return TrustAnchorRepository(self._scope)
 
     @property
     def workloads(self) -> WorkloadRepository:

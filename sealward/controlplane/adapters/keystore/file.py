@@ -42,8 +42,16 @@ from sealward.verifier.wire.reader import Reader
 
 CERTIFICATE_PURPOSES: Final = (KeyPurpose.server_ca, KeyPurpose.node_ca)
 SIGNING_PURPOSES: Final = (KeyPurpose.terms, KeyPurpose.log, KeyPurpose.client_token)
-MAC_PURPOSES: Final = (KeyPurpose.challenge_mac, KeyPurpose.token_mac)
+MAC_PURPOSES: Final = (
+    KeyPurpose.challenge_mac,
+    KeyPurpose.token_mac,
+    KeyPurpose.tpm_activation,
+)
 SECRET_PURPOSES: Final = (*MAC_PURPOSES, KeyPurpose.ratchet, KeyPurpose.kek)
+
+# What keystores of an earlier release lack. Nothing at rest was made with such a key, so that a new
+# one is as good as one that got lost.
+LATER_PURPOSES: Final = (KeyPurpose.tpm_activation,)
 
 _WRAP_FORMAT: Final = 1
 _NONCE_BYTES: Final = 12
@@ -84,6 +92,26 @@ def create(directory: Path, random_bytes: RandomBytes) -> None:
             Code.keystore_refused,
             f"cannot create {directory}: {error.strerror}",
             "check that the folder above exists and can be written by this user",
+        ) from None
+
+
+def complete(directory: Path, random_bytes: RandomBytes) -> None:
+    """Add the keys of purposes that came later to a keystore of an earlier release.
+
+    Raises:
+        Refused(keystore_refused): the directory is open to other users, or cannot be written.
+    """
+    require_private_directory(directory)
+    try:
+        for purpose in LATER_PURPOSES:
+            path = _path(directory, purpose)
+            if not path.exists():
+                _replace(path, _fresh(purpose, random_bytes))
+    except OSError as error:
+        raise Refused(
+            Code.keystore_refused,
+            f"cannot add a key to {directory}: {error.strerror}",
+            "check that this user can write to it",
         ) from None
 
 
@@ -180,18 +208,22 @@ class FileKeystore:
         purpose = KeyPurpose.challenge_mac
         fresh = key_files.new_secret(purpose, self._random_bytes)
         rotated = (fresh, self._keys.secrets[purpose][0])
-        path = _path(self._directory, purpose)
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        write_private(draft, key_files.secret_lines(rotated))
-        draft.replace(path)
-        sync_directory(self._directory)
+        _replace(_path(self._directory, purpose), key_files.secret_lines(rotated))
         secrets = {**self._keys.secrets, purpose: rotated}
         self._keys = _Keys(self._keys.certificates, self._keys.signing, secrets)
 
 
 def _path(directory: Path, purpose: KeyPurpose) -> Path:
     return directory / f"{purpose}.key"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a key file in place, whole or not at all."""
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    write_private(draft, content)
+    draft.replace(path)
+    sync_directory(path.parent)
 
 
 def _fresh(purpose: KeyPurpose, random_bytes: RandomBytes) -> bytes:

@@ -33,7 +33,7 @@ from sealward.controlplane.adapters.policy_engine.process import Worker
 from sealward.controlplane.adapters.policy_engine.rego_tests import run_found
 from sealward.controlplane.domain.policies_bundle import InvalidBundle, PolicySample
 from sealward.controlplane.domain.policies_decoding import InvalidAnswer, decode
-from sealward.controlplane.domain.policy_engine import LayerPolicy, PolicyEngineError
+from sealward.controlplane.domain.policy_engine import LayerPolicy, PolicyEngine, PolicyEngineError
 
 MAX_CHAIN = 200  # regorus overflows its stack between 1,000 and 3,000 rules that use each other
 
@@ -86,8 +86,15 @@ def check(
     return (
         tuple(_too_deep(policy))
         or tuple(_rego(policy, builtins, settings))
-        or tuple(_samples(policy, samples, engine))
+        or check_samples(policy, samples, engine)
     )
+
+
+def check_samples(
+    policy: LayerPolicy, contract: Iterable[PolicySample], engine: PolicyEngine
+) -> tuple[Problem, ...]:
+    """Return the samples, its own and those of the contract, that `engine` does not answer."""
+    return tuple(_samples(policy, contract, engine))
 
 
 def _too_deep(policy: LayerPolicy) -> Iterator[Problem]:
@@ -169,7 +176,7 @@ def _structure(found: Inspection, builtins: Collection[str]) -> Iterator[Problem
 
 
 def _samples(
-    policy: LayerPolicy, contract: Iterable[PolicySample], engine: EmbeddedEngine
+    policy: LayerPolicy, contract: Iterable[PolicySample], engine: PolicyEngine
 ) -> Iterator[Problem]:
     for sample, own in (
         *((sample, True) for sample in policy.bundle.samples),

@@ -26,6 +26,7 @@ class Ask(IntEnum):
     LOAD = ord("L")  # JSON {entry, modules, data, root}: once, before anything else
     EVALUATE = ord("E")  # JSON {input, reference}
     INSPECT = ord("I")  # no body: what the loaded modules call and where they recurse
+    MENTIONS = ord("M")  # no body: where the loaded modules say their package and `data`
     RULE = ord("R")  # path of one rule, evaluated on empty input: for test_ rules
 
 

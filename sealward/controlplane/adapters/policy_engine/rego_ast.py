@@ -71,19 +71,55 @@ def inspect(tree: str, *, except_file: str) -> bytes:
     Raises:
         RuntimeError: the tree is too deep or too large to be looked through.
     """
+    rules = [rule for module in _modules(tree, except_file) for rule in _rules_of(module)]
+    return json.canonical(_Survey(rules).report())
+
+
+def mentions(tree: str, *, except_file: str) -> bytes:
+    """Return canonical JSON {file: {package, data}} for all modules but `except_file`.
+
+    package: byte offset of the name in the package clause.
+    data: byte offsets, ascending, of every `data` that means the data document.
+
+    Raises:
+        RuntimeError: the tree is too deep or too large to be looked through.
+    """
+    found: dict[str, json.Canonical] = {}
+    for module in _modules(tree, except_file):
+        source, ast = _node(module["source"]), _node(module["ast"])
+        package = _node(_node(ast["package"])["refr"])
+        rest: list[json.Value] = [value for name, value in ast.items() if name != "package"]
+        found[_text(source["file"])] = {
+            "package": min(start for _, start in _variables([dict(package)])),
+            "data": sorted(start for name, start in _variables(rest) if name == "data"),
+        }
+    return json.canonical(found)
+
+
+def _modules(tree: str, except_file: str) -> Iterator[Node]:
     try:
         modules = json.decode(
             tree, what="policy", max_bytes=_MAX_TREE_BYTES, max_depth=_MAX_TREE_DEPTH
         )
     except MalformedEvidence as error:
         raise RuntimeError(f"too deeply nested or too large to inspect: {error.detail}") from None
-    rules = [
-        rule
-        for module in _nodes(modules)
-        if _text(_node(module["source"])["file"]) != except_file
-        for rule in _rules_of(module)
-    ]
-    return json.canonical(_Survey(rules).report())
+    for module in _nodes(modules):
+        if _text(_node(module["source"])["file"]) != except_file:
+            yield module
+
+
+def _variables(pending: list[json.Value]) -> Iterator[tuple[str, int]]:
+    """Yield name and byte offset of every variable in these trees."""
+    while pending:
+        match pending.pop():
+            case {"Var": {"value": str(name), "span": {"start": int(start)}}}:
+                yield name, start
+            case dict(value):
+                pending.extend(value.values())
+            case list(items):
+                pending.extend(items)
+            case _:
+                pass  # a leaf
 
 
 class _Survey:

@@ -83,6 +83,9 @@ class Worker:
                 case Ask.INSPECT:
                     found = rego_ast.inspect(self._engine.get_ast_as_json(), except_file=_HOST_FILE)
                     return Answer.VALUE, found
+                case Ask.MENTIONS:
+                    tree = self._engine.get_ast_as_json()
+                    return Answer.VALUE, rego_ast.mentions(tree, except_file=_HOST_FILE)
                 case Ask.RULE:
                     return self._rule(body.decode())
         except RuntimeError as error:
@@ -140,6 +143,7 @@ def _import_everything() -> None:
     }
     rehearsal.answer(Ask.LOAD, json.canonical(load))
     rehearsal.answer(Ask.INSPECT, b"")
+    rehearsal.answer(Ask.MENTIONS, b"")
     rehearsal.answer(Ask.EVALUATE, b'{"input":{"x":"not a number"},"reference":{}}')
     rehearsal.answer(Ask.RULE, b"data.rehearsal.x")
 

@@ -21,7 +21,15 @@ from sealward.enclave_agent.attesters.port import (
     KeyToProve,
     require_report_data,
 )
-from sealward.enclave_agent.attesters.tpm import event_log, identity, keys, lock, quote, settings
+from sealward.enclave_agent.attesters.tpm import (
+    event_log,
+    identity,
+    keys,
+    lock,
+    measurement_list,
+    quote,
+    settings,
+)
 from sealward.enclave_agent.attesters.tpm.commands import Tpm
 from sealward.enclave_agent.attesters.tpm.errors import TpmError
 from sealward.enclave_agent.attesters.tpm.event_log import NoEventLog
@@ -33,7 +41,6 @@ from sealward.verifier.wire import cbor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sealward.enclave_agent.attesters.tpm.codec import PcrBank
     from sealward.enclave_agent.attesters.tpm.identity import Identity
     from sealward.enclave_agent.attesters.tpm.lock import LockObject
     from sealward.enclave_agent.attesters.tpm.quote import Quote
@@ -80,19 +87,18 @@ class TpmAttester:
         self._one_caller: Final = threading.Lock()
         self._identity: Identity | None = None
         self._lock: LockObject | None = None
-        self._quoted: tuple[PcrBank, ...] = ()
 
     def probe(self) -> Availability:
-        """Say whether quotes can be had and an event log goes with them; no key is made."""
+        """Say whether quotes can be had and which logs go with them; no key is made."""
         chosen = self._settings
         try:
             with self._speaking() as tpm:
                 kind = identity.endorsement(tpm, chosen.endorsement_key).kind
                 quote.read_pcrs(tpm, chosen.selections)
-            log = self._told_log()
+            logs = f"with {self._told_log()}{self._told_list()}"
         except AttesterUnavailable as error:
             return Availability(available=False, why=str(error))
-        why = f"Quotes come from {chosen.where}, endorsed by its {kind} key, with {log}."
+        why = f"Quotes come from {chosen.where}, endorsed by its {kind} key, {logs}."
         return Availability(available=True, why=why)
 
     def collect(self, report_data: bytes) -> Evidence:
@@ -109,12 +115,13 @@ class TpmAttester:
             with keys.loaded(tpm, who.key, who.hierarchy) as key:
                 nonce = report_data[: quote.NONCE_SIZE]
                 made = quote.collect(tpm, key, self._settings.selections, nonce=nonce)
-            locked = self._lock
-            if locked is None or locked.pcrs != made.pcrs:
-                locked = lock.make(tpm, made.pcrs, who.hierarchy)
-            self._lock, self._quoted = locked, made.pcrs
+            locked, state = self._lock, lock.lasting(made.pcrs)
+            if locked is None or locked.pcrs != state:
+                locked = self._lock = lock.make(tpm, state, who.hierarchy)
+        ima = self._settings.ima
+        measured = None if ima is None else measurement_list.read(ima)  # after the quote
         record = Record(TPM_EVIDENCE, _payload(made, who, log, locked))
-        return Evidence(encode(record), TpmLock(locked, self._open))
+        return Evidence(encode(record), TpmLock(locked, self._open), measured)
 
     def credential_request(self) -> KeyToProve:
         """Return what a credential is made for; the first call makes the attestation key.
@@ -148,17 +155,18 @@ class TpmAttester:
         return _sized(secret)
 
     def changed(self) -> bool:
-        """Say whether a quoted PCR has another value by now.
+        """Say whether a quoted PCR has another value by now, PCR 10 left out.
 
         The values are compared and not the TPM's update counter, for the reasons in quote.py.
 
         Raises:
             AttesterUnavailable: the TPM fails.
         """
-        if not self._quoted:
+        if self._lock is None:
             return False
+        attested = self._lock.pcrs
         with self._speaking() as tpm:
-            return quote.read_pcrs(tpm, self._settings.selections) != self._quoted
+            return quote.read_pcrs(tpm, tuple(bank.selection for bank in attested)) != attested
 
     def _open(self, locked: LockObject, credential: Credential) -> bytes:
         with self._speaking() as tpm:
@@ -183,6 +191,13 @@ class TpmAttester:
         except NoEventLog as reason:
             return f"no event log: {reason}"
         return "the firmware's event log"
+
+    def _told_list(self) -> str:
+        ima = self._settings.ima
+        if ima is None:
+            return ""
+        measurement_list.read(ima).behind(0)  # an enrolment sends all of it
+        return " and the kernel's measurement list"
 
     @contextmanager
     def _speaking(self) -> Iterator[Tpm]:

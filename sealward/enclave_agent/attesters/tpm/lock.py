@@ -5,6 +5,8 @@ authorised, before the TPM of the endorsement key gives out the secret. The obje
 that role by PolicyPCR over given values followed by PolicyCommandCode(ActivateCredential), and
 nothing else at all: docs/specs/tpm-node.md, section 4. So whoever sees its public area and the PCR
 values can tell, without asking the TPM, in which state alone the secret comes out.
+
+PCR 10 is in no lock: the kernel extends it with every file it measures (measurement_list.py).
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sealward.enclave_agent.attesters.tpm import errors, keys, sealed
-from sealward.enclave_agent.attesters.tpm.codec import be
+from sealward.enclave_agent.attesters.tpm.codec import PcrBank, be
 from sealward.enclave_agent.attesters.tpm.errors import TpmError
 from sealward.enclave_agent.attesters.tpm.exchange import CommandCode
+from sealward.enclave_agent.attesters.tpm.measurement_list import REGISTER
 
 if TYPE_CHECKING:
     from sealward.enclave_agent.attesters.port import Credential
     from sealward.enclave_agent.attesters.tpm.answers import Created
-    from sealward.enclave_agent.attesters.tpm.codec import PcrBank
     from sealward.enclave_agent.attesters.tpm.commands import Tpm
     from sealward.enclave_agent.attesters.tpm.keys import EndorsementKeyKind, Hierarchy
 
@@ -46,6 +48,15 @@ class LockObject:
     created: Created
     hierarchy: Hierarchy
     pcrs: tuple[PcrBank, ...]
+
+
+def lasting(pcrs: tuple[PcrBank, ...]) -> tuple[PcrBank, ...]:
+    """Return what of a quoted state a lock is made for: all of it but PCR 10."""
+    kept = (
+        PcrBank(bank.bank, tuple(value for value in bank.values if value[0] != REGISTER))
+        for bank in pcrs
+    )
+    return tuple(bank for bank in kept if bank.values)
 
 
 def make(tpm: Tpm, pcrs: tuple[PcrBank, ...], hierarchy: Hierarchy) -> LockObject:

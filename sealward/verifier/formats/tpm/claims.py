@@ -115,7 +115,7 @@ def _platform_id(ek: EndorsedEk | None, residency: KeyResidency) -> str | None:
 
 
 def _endorsement(ek: EndorsedEk) -> EndorsementKey:
-    return EndorsementKey(ek.sha256, ek.manufacturer, ek.model, ek.version, ek.root_sha256)
+    return EndorsementKey(ek.sha256, ek.manufacturer, ek.model, ek.version, ek.issuers)
 
 
 def _collateral(ek: EndorsedEk | None, now: datetime) -> Collateral:

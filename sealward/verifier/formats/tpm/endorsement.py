@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 EKU_EK_CERTIFICATE: Final = "2.23.133.8.1"
 OID_EXTENDED_KEY_USAGE: Final = "2.5.29.37"
 OID_SUBJECT_ALTERNATIVE_NAME: Final = "2.5.29.17"
+_ANCHORS_REMEMBERED: Final = 256  # four tenants' worth of roots and intermediates
 MAX_CHAIN: Final = 5  # leaf, three intermediates, root: the longest of the vendors we know
 
 _MANUFACTURER, _MODEL, _VERSION = "2.23.133.2.1", "2.23.133.2.2", "2.23.133.2.3"
@@ -50,7 +52,7 @@ _KEY_ENCIPHERMENT, _KEY_AGREEMENT = 2, 4
 _MAX_USAGES: Final = 16
 # What libtpms calls itself: a TPM that is a process on somebody's machine, whatever root signed.
 _SOFTWARE_MODELS: Final = frozenset({"swtpm"})
-_RULES: Final = chain.Rules(
+RULES: Final = chain.Rules(
     algorithms=frozenset(
         {
             SignatureAlgorithm.RSA_PKCS1_SHA256,
@@ -89,7 +91,7 @@ class EndorsedEk:
         model, version: as the vendor writes them.
         spki: DER SubjectPublicKeyInfo of the key.
         development: the root is a development root, or the TPM is software by its own name.
-        root_sha256: fingerprint of the anchor that the chain ends in, lower-case hex.
+        issuers: fingerprints of the chain above the key, lower-case hex, the anchor last.
         window: when the whole chain is valid.
         chain: the subjects, leaf first.
     """
@@ -99,7 +101,7 @@ class EndorsedEk:
     version: str
     spki: bytes = field(repr=False)
     development: bool
-    root_sha256: str
+    issuers: tuple[str, ...]
     window: chain.Window
     chain: tuple[str, ...]
 
@@ -136,9 +138,9 @@ def endorse(
         RefusedEvidence: with the code of the step that failed.
     """
     pool = dict.fromkeys((*certificates, *(root.der for root in roots)))
-    path = _path(certificate.parse(leaf), tuple(certificate.parse(item) for item in pool))  # (1)
+    path = _path(certificate.parse(leaf), tuple(_parsed(item) for item in pool))  # (1)
     anchor = _anchor(path[-1], roots)  # (2)
-    window = chain.walk(path, rules=_RULES, now=now)  # (3)
+    window = chain.walk(path, rules=RULES, now=now)  # (3)
     _check_usage(path[0])  # (4)
     manufacturer, model, version = _described(path[0])  # (5)
     return EndorsedEk(
@@ -147,7 +149,7 @@ def endorse(
         version=version,
         spki=path[0].spki,
         development=anchor.development or model.casefold() in _SOFTWARE_MODELS,
-        root_sha256=anchor.sha256,
+        issuers=tuple(member.fingerprint for member in path[1:]),
         window=window,
         chain=tuple(member.subject.text for member in path),
     )
@@ -171,6 +173,12 @@ def check_key(endorsed: EndorsedEk, public: Public) -> None:
             expected=endorsed.sha256,
             actual=hashlib.sha256(key.public_bytes(*form)).hexdigest(),
         )
+
+
+@lru_cache(maxsize=_ANCHORS_REMEMBERED)
+def _parsed(der_bytes: bytes) -> Certificate:
+    """Parse a certificate of our own: the same bytes are the same certificate for ever."""
+    return certificate.parse(der_bytes)
 
 
 def _path(leaf: Certificate, pool: tuple[Certificate, ...]) -> tuple[Certificate, ...]:

@@ -15,17 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sealward.verifier.formats.tpm import name, policy
+from sealward.verifier.formats.tpm.pcr import PcrBank
 from sealward.verifier.formats.tpm.public import KeyedHash
 from sealward.verifier.rats.errors import Code, RefusedEvidence
 from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
-    from sealward.verifier.formats.tpm.pcr import PcrBank
     from sealward.verifier.formats.tpm.public import Public
 
 NAME_ALG: Final = HashAlg.SHA256
 _ATTRIBUTES: Final = 0x00000492  # fixedTPM, fixedParent, adminWithPolicy, noDA
 _ACTIVATE_CREDENTIAL: Final = 0x00000147
+_RUNTIME_REGISTER: Final = 10  # IMA extends it with every file measured: no state that lasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,12 @@ def check(ek: Public, lock: Public, pcrs: tuple[PcrBank, ...]) -> TpmLock:
             expected="KEYEDHASH, SHA-256, fixedTPM, fixedParent, adminWithPolicy, noDA",
             actual=f"{lock.type.name}, {lock.name_alg.label}, {', '.join(lock.attribute_names)}",
         )
+    if not _lasting(pcrs):
+        raise _invalid(
+            "the quote has no register that a lock could demand",
+            expected="a PCR other than 10",
+            actual="PCR 10",
+        )
     expected = state_policy(pcrs)
     if not hmac.compare_digest(expected, lock.auth_policy):
         raise _invalid(
@@ -71,8 +78,17 @@ def check(ek: Public, lock: Public, pcrs: tuple[PcrBank, ...]) -> TpmLock:
 
 def state_policy(pcrs: tuple[PcrBank, ...]) -> bytes:
     """Return the authPolicy of a lock object for these values (in the order of the selection)."""
-    state = policy.policy_pcr(NAME_ALG, policy.start(NAME_ALG), pcrs)
+    state = policy.policy_pcr(NAME_ALG, policy.start(NAME_ALG), _lasting(pcrs))
     return policy.policy_command_code(NAME_ALG, state, _ACTIVATE_CREDENTIAL)
+
+
+def _lasting(pcrs: tuple[PcrBank, ...]) -> tuple[PcrBank, ...]:
+    """Return the banks without the register that changes while a machine runs in order."""
+    kept = (
+        PcrBank(item.bank, tuple(pair for pair in item.values if pair[0] != _RUNTIME_REGISTER))
+        for item in pcrs
+    )
+    return tuple(item for item in kept if item.values)
 
 
 def _invalid(detail: str, *, expected: str, actual: str) -> RefusedEvidence:

@@ -21,6 +21,7 @@ from fakes.state import (
     a_set,
     a_sweep,
     a_token,
+    a_trust_anchor,
     a_value,
     a_wipe,
     a_workload,
@@ -48,6 +49,7 @@ from sealward.controlplane.domain.principals import Role
 from sealward.controlplane.domain.records import MAX_PAGE, Page
 from sealward.controlplane.domain.sweeps import SweepState
 from sealward.controlplane.domain.system import SystemKind, SystemMarker
+from sealward.controlplane.domain.trust_anchors import AnchorKind
 from sealward.controlplane.domain.workloads import ModelState
 from sealward.controlplane.services.ports import Transaction
 from sealward.verifier.rats.result import Posture
@@ -370,6 +372,49 @@ def test_a_platform_is_unknown_until_it_is_put(database: SqliteDatabase) -> None
         platform = replace(a_platform(), state=state)
         database.write(lambda tx, p=platform: tx.platforms.put(p))
         assert database.read(lambda tx: tx.platforms.page(limit=9)).items == (platform,)
+
+
+def test_an_anchor_is_in_force_until_it_is_removed(database: SqliteDatabase) -> None:
+    kept, gone = a_trust_anchor("kept"), a_trust_anchor("gone")
+    kind = AnchorKind.tpm_ek
+    assert database.read(lambda tx: tx.trust_anchors.find(kind, gone.fingerprint)) is None
+    for anchor in (kept, gone):
+        database.write(lambda tx, a=anchor: tx.trust_anchors.put(a))
+    removed = replace(gone, removed=NOW + timedelta(days=1))
+    database.write(lambda tx: tx.trust_anchors.put(removed))
+    assert database.read(lambda tx: tx.trust_anchors.in_force(kind)) == (kept,)
+    assert database.read(lambda tx: tx.trust_anchors.find(kind, gone.fingerprint)) == removed
+    whole = database.read(lambda tx: tx.trust_anchors.page(kind, limit=9)).items
+    assert whole == tuple(sorted((kept, removed), key=lambda anchor: anchor.fingerprint))
+
+
+def test_nodes_are_found_by_the_beginning_of_their_platform(database: SqliteDatabase) -> None:
+    def fill(tx: Transaction) -> None:
+        for name, platform in (
+            ("a", "tpm:ek:00"),
+            ("b", "tpm:ek:ff"),
+            ("c", "tpm:ek:00"),
+            ("snp", "snp:chip:00"),
+            ("before", "tpm:ek"),
+            ("after", "tpm:ek;"),
+            ("masked", None),
+        ):
+            tx.nodes.add(a_node(name, platform_id=platform))
+
+    database.write(fill)
+    wanted = [*sorted((hex_id("a"), hex_id("c"))), hex_id("b")]
+    for limit in (1, 2, 3, 9):
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            page = database.read(
+                lambda tx, n=limit, a=after: tx.nodes.on_platforms("tpm:ek:", limit=n, after=a)
+            )
+            found += page.items
+            after = page.after
+            if after is None:
+                break
+        assert found == wanted
 
 
 def test_the_newest_workload_key_is_the_one_of_the_highest_version(

@@ -78,7 +78,7 @@ def test_a_stolen_database_has_no_secret_in_usable_form(tmp_path: Path) -> None:
         for number, line in enumerate(path.read_text().splitlines())
         if not line.startswith("-----") and set(line) <= set("0123456789abcdef")
     }
-    assert len(keys) == 4
+    assert len(keys) == 5
     wanted = {"workload key": private, "token": token, **keys}
     assert find_secrets(tmp_path / "db" / "state.db", wanted) == ()
     assert find_secrets(tmp_path / "db" / "state.db", {"control": mac}), "the walk sees the rows"

@@ -23,7 +23,7 @@ from sealward.controlplane.domain.keys import KeyContext, KeyPurpose, WrapPurpos
 CONTEXT = KeyContext(
     purpose=WrapPurpose.workload_private, tenant="default", workload="classify", version=1
 )
-MACS = (KeyPurpose.challenge_mac, KeyPurpose.token_mac)
+MACS = (KeyPurpose.challenge_mac, KeyPurpose.token_mac, KeyPurpose.tpm_activation)
 
 
 def refusal(call: Callable[..., object], *args: object) -> DomainError:
@@ -141,6 +141,51 @@ def test_a_missing_or_damaged_key_stops_the_start(
     error = refusal(FileKeystore, directory, secrets.token_bytes)
     assert error.code is Code.keystore_refused
     assert str(path) in error.detail
+
+
+def without_later_keys(directory: Path) -> dict[str, bytes]:
+    """Make the keystore one of an earlier release; return the files that it has."""
+    for purpose in file.LATER_PURPOSES:
+        (directory / f"{purpose}.key").unlink()
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_a_keystore_of_an_earlier_release_gets_the_keys_that_it_lacks(directory: Path):
+    before = without_later_keys(directory)
+    assert refusal(FileKeystore, directory, secrets.token_bytes).code is Code.keystore_refused
+    file.complete(directory, secrets.token_bytes)
+    after = {path.name: path.read_bytes() for path in directory.iterdir()}
+    assert after.keys() == {f"{purpose}.key" for purpose in KeyPurpose}
+    assert {name: after[name] for name in before} == before
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+    _, tag = FileKeystore(directory, secrets.token_bytes).mac(KeyPurpose.tpm_activation, b"x")
+    assert len(tag) == 32
+
+
+def test_a_whole_keystore_is_left_as_it_is(directory: Path):
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    file.complete(directory, secrets.token_bytes)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_no_key_of_the_first_release_is_made_again(directory: Path):
+    (directory / "kek.key").unlink()
+    file.complete(directory, secrets.token_bytes)
+    assert refusal(FileKeystore, directory, secrets.token_bytes).code is Code.keystore_refused
+
+
+def test_a_completion_that_was_interrupted_is_begun_again(directory: Path):
+    without_later_keys(directory)
+    (directory / "tpm_activation.new").write_bytes(b"half")
+    file.complete(directory, secrets.token_bytes)
+    FileKeystore(directory, secrets.token_bytes)
+    assert not (directory / "tpm_activation.new").exists()
+
+
+def test_no_key_is_added_where_others_could_read_it(directory: Path):
+    without_later_keys(directory)
+    directory.chmod(0o755)
+    assert refusal(file.complete, directory, secrets.token_bytes).code is Code.keystore_refused
 
 
 def test_a_key_of_another_kind_is_refused(directory: Path):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from fakes.hostile_policies import CLASSES, HARMLESS, HOSTILE, REST, body
 
 from sealward.controlplane.adapters.policy_engine.check import Problem, check
 from sealward.controlplane.adapters.policy_engine.embedded import EmbeddedEngine, EngineSettings
@@ -18,46 +19,6 @@ from sealward.controlplane.domain.policy_engine import LayerPolicy
 
 PolicyOf = Callable[..., LayerPolicy]
 
-REST = "\nreasons := set()\nobligations := {}\n"
-DOUBLING = "\n".join(f's{at + 1} := concat("", [s{at}, s{at}])' for at in range(40))
-CHAIN = "\n".join(f"r{at} := r{at + 1}" for at in range(4000))
-FANOUT = "\n".join(f"f{at}(x) := f{at + 1}(x) + f{at + 1}(x)" for at in range(60))
-
-XS = "xs := numbers.range(1, 3000)\n"
-TREE = "xs := {x: {y: 1 | some y in numbers.range(1, 300)} | some x in numbers.range(1, 300)}\n"
-LONG_A = 'a := concat("", ["a" | some x in numbers.range(1, 60000)])\n'
-
-# class of attack -> what follows the package clause
-HOSTILE = {
-    "unbounded range": "allow := count(numbers.range(1, 1000000000)) > 0",
-    "unbounded loop": XS + "allow if { some a in xs; some b in xs; some c in xs; a + b + c < 0 }",
-    "comprehension of products": XS
-    + "allow := count({[a, b, c] | some a in xs; some b in xs; some c in xs}) > 0",
-    "recursion": "f(x) := f(x)\nallow := f(1)",
-    "growing recursion": "f(x) := f([x])\nallow := f(1)",
-    "mutual recursion": "f(x) := g(x)\ng(x) := h(x)\nh(x) := f(x)\nallow := f(1)",
-    "recursion by replacement": "f(x) := 1\ng(x) := h(x)\nh(x) := f(x)\n"
-    "allow := r\nr := y if { y := h(1) with f as g }",
-    "exponential calls": FANOUT + "\nf60(x) := x\nallow := f0(1) > 0",
-    "rule chain": CHAIN + "\nr4000 := true\nallow := r0",
-    "memory by doubling": 's0 := "0123456789abcdef"\n' + DOUBLING + "\nallow := count(s40) > 0",
-    "memory by arrays": XS + "allow := count([[x, y] | some x in xs; some y in xs]) > 0",
-    "memory by shifting": "allow := bits.lsh(1, 10000000000) > 0",
-    "memory by format": 'allow := count(sprintf("%1000000000d", [1])) > 0',
-    "memory by replacement": LONG_A + 'allow := count(replace(replace(a, "a", a), "a", a)) > 0',
-    "nested brackets": "allow := " + "[" * 40 + "1" + "]" * 40,
-    "nested braces": "allow := " + "{" * 40 + "1" + "}" * 40,
-    "nested operators": "allow := 0 < " + " + ".join(["1"] * 20000),
-    "nested references": "allow := input" + ".a" * 20000,
-    "many brackets in a row": "allow := " + " == ".join(["[[[[[[[[[[1]]]]]]]]]]"] * 2000),
-    "long string": 'allow := count("' + "a" * 200000 + '") > 0',
-    "deep document": f"allow := json.unmarshal(`{'[' * 100000}{']' * 100000}`) == 1",
-    "catastrophic expression": LONG_A + 'allow := regex.match("^(a+)+$", a) == false',
-    "huge expression": 'allow := regex.match("(((a{1000}){1000}){1000}){1000}", "a")',
-    "huge answer": "allow := true\nreasons := numbers.range(1, 200000)\nobligations := {}",
-    "walk of everything": TREE
-    + "allow := count([1 | walk(xs, [p, _]); walk(xs, [q, _]); p == q]) < 0",
-}
 # Same attack, or just another wrong answer, on the values themselves.
 YES = "allow := true\nreasons := []\n"
 WRONG = {
@@ -68,11 +29,6 @@ WRONG = {
     "a ttl for ever": YES + 'obligations := {"ttl_seconds": 1e308}',
     "undefined text": 'allow := "<undefined>"' + REST,
 }
-
-
-def body(name: str) -> str:
-    text = HOSTILE[name]
-    return text if "reasons :=" in text else text + REST
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +53,12 @@ def quick() -> Iterator[EmbeddedEngine]:
     engine = EmbeddedEngine(QUICK, time.monotonic)
     yield engine
     engine.close()
+
+
+def test_there_are_thirty_policies_in_ten_classes_and_each_has_one():
+    assert sorted(name for names in CLASSES.values() for name in names) == sorted(HOSTILE)
+    assert len(HOSTILE) >= 30
+    assert len(CLASSES) >= 10
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -124,10 +86,6 @@ def test_a_hostile_policy_ends_alone_and_delays_no_other_layer(
     assert time.monotonic() - began < 10
     # Some of these are merely slow or strange to write; what none may do is grant by accident.
     assert isinstance(said[0], Silent) or not said[0].answer.allow or name in HARMLESS
-
-
-# Strange, but within all limits: a true answer is right for these.
-HARMLESS = frozenset({"long string", "catastrophic expression", "many brackets in a row"})
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fakes.control_plane import settings
+from fakes import tpm_machines
+from fakes.control_plane import settings, world
 
 from sealward.controlplane import bootstrap
 from sealward.controlplane.domain.errors import Refused
@@ -33,3 +36,25 @@ def test_a_new_data_folder_and_its_database_are_private(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         bootstrap.build(settings(data, None, "prod.example"), ring=lambda _: None)
     assert f"chmod 600 {database}" in caught.value.hint
+
+
+def test_the_data_folder_of_the_first_release_opens_and_takes_trust_anchors(
+    tmp_path: Path,
+) -> None:
+    """No table of trust anchors, no key for credentials of TPMs: both come with the start."""
+    with world(tmp_path) as here:
+        before = here.content(without=("trust_anchors",))
+    data = tmp_path / "plane"
+    keys = {path.name: path.read_bytes() for path in (data / "keys").iterdir()}
+    (data / "keys" / "tpm_activation.key").unlink()
+    with closing(sqlite3.connect(data / "sealward.db")) as connection, connection:
+        connection.execute("DROP TABLE trust_anchors")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    with world(tmp_path) as here:
+        assert here.content(without=("trust_anchors",)) == before
+        machine = tpm_machines.ready(here)
+        node = tpm_machines.admitted(here, machine)
+        assert node.attest(here).denials == ()
+    made = {path.name: path.read_bytes() for path in (data / "keys").iterdir()}
+    assert made.pop("tpm_activation.key") != keys.pop("tpm_activation.key")
+    assert made == keys

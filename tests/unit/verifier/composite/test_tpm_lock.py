@@ -91,6 +91,23 @@ def test_a_lock_needs_the_endorsement_key_that_its_certificate_certifies(
     assert caught.value.code is code
 
 
+def test_a_register_that_ima_extends_locks_nothing() -> None:
+    running = replace(TPM, banks={"sha256": {**TPM.banks["sha256"], 10: b"\x10" * 32}})
+    evidence = replace(evidence_of(running), lock_public=LOCK, ek_public=EK.public)
+    assert node_of(evidence).lock is not None
+    with pytest.raises(RefusedEvidence) as caught:
+        verify(replace(evidence, lock_public=lock_object(running.banks)))
+    assert caught.value.code is Code.LOCK_INVALID
+
+
+def test_a_quote_of_that_register_alone_locks_nothing() -> None:
+    alone = replace(TPM, banks={"sha256": {10: b"\x10" * 32}})
+    evidence = replace(evidence_of(alone), event_log=None, ek_public=EK.public)
+    with pytest.raises(RefusedEvidence) as caught:
+        verify(replace(evidence, lock_public=lock_object(alone.banks)))
+    assert caught.value.code is Code.LOCK_INVALID
+
+
 @pytest.mark.parametrize("lock", [b"\0", LOCK[:-1], LOCK + b"\0", bytes(900)])
 def test_bytes_that_are_no_public_area_are_malformed(lock: bytes) -> None:
     with pytest.raises(MalformedEvidence):

@@ -101,3 +101,8 @@ def test_the_worst_tier_decides(hardware: Tier, other: Tier) -> None:
 def test_a_posture_over_nothing_cannot_be_asked_for() -> None:
     with pytest.raises(ValueError, match="at least one"):
         posture(GOOD, frozenset())
+
+
+def test_no_posture_passes_but_the_two_that_come_from_sound_results() -> None:
+    passing = {one for one in Posture if one.passing}
+    assert passing == {Posture.COMPLIANT, Posture.WARNING}
