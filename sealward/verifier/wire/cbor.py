@@ -11,6 +11,7 @@ lenient decoder's choices, and an integer 1 and `true` stay different keys.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Final, TypeAlias
 
@@ -31,6 +32,7 @@ _FALSE, _TRUE, _NULL = 20, 21, 22
 _INT_RANGE: Final = 1 << 64
 _ONE_BYTE_ARGUMENT: Final = 24  # additional information below this is the argument itself
 _ENCODED_KEY: Final = itemgetter(0)
+_KEYS_REMEMBERED: Final = 1024  # the fields of all our formats are a few hundred
 _LONGEST_ARGUMENT: Final = 27  # 24, 25, 26, 27 announce 1, 2, 4, 8 bytes; 28 to 31 are refused
 
 
@@ -107,15 +109,18 @@ def _write(value: Encodable, out: bytearray) -> None:
 
 def _write_map(items: Collection[tuple[object, Encodable]], out: bytearray) -> None:
     _write_head(_MAP, len(items), out)
-    entries: list[tuple[bytes, Encodable]] = []
-    for key, item in items:
-        if isinstance(key, bool) or not isinstance(key, int | bytes | str):
-            raise TypeError(f"{type(key).__name__} is not allowed as a map key")
-        entries.append((encode(key), item))
+    entries = [(_encoded(key), item) for key, item in items]
     entries.sort(key=_ENCODED_KEY)
     for encoded_key, item in entries:
         out += encoded_key
         _write(item, out)
+
+
+@lru_cache(maxsize=_KEYS_REMEMBERED, typed=True)  # typed: 1 and `true` are equal, and no one key
+def _encoded(key: object) -> bytes:
+    if isinstance(key, bool) or not isinstance(key, int | bytes | str):
+        raise TypeError(f"{type(key).__name__} is not allowed as a map key")
+    return encode(key)
 
 
 # Reading is the hot path of every attestation, so it walks the bytes itself instead of a Reader: at

@@ -67,6 +67,8 @@ def closed(members: type[E]) -> Coded[E]:
 
 
 def _label_text(labels: Labels) -> str:
+    if not labels:  # nearly always
+        return "{}"
     if len(dict(labels)) != len(labels):
         raise ValueError("a label name occurs twice")
     return json.canonical(dict(labels)).decode("utf-8")
