@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import StrEnum
-from typing import Final, TypeVar
+from functools import lru_cache
+from typing import Final, TypeAlias, TypeVar
 
 from sealward.controlplane.domain.policies import (
     Admission,
@@ -18,11 +19,13 @@ from sealward.controlplane.domain.policies import (
     AppraisalAnswer,
     EnrollmentAnswer,
     Label,
+    Layer,
     Obligations,
     PolicyKind,
     Reason,
     ReleaseAnswer,
     Scalar,
+    package_root,
 )
 from sealward.controlplane.domain.policy_engine import (
     EngineFault,
@@ -39,6 +42,7 @@ MAX_REASONS: Final = 64
 MAX_LABELS: Final = 32
 MAX_REGIONS: Final = 64
 MAX_TEXT_CHARACTERS: Final = 512  # a digest of 64 bytes in hex is 128
+_ANSWERS_REMEMBERED: Final = 128  # of MAX_ANSWER_BYTES; compliant nodes all get the same few
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LABEL_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._/-]{0,61}[a-z0-9])?")
@@ -49,6 +53,7 @@ _REASON_MEMBERS: Final = frozenset({"code", "claim", "expected", "actual", "hint
 _TIERS: Final = {tier.name.lower(): tier for tier in Tier}
 
 _Word = TypeVar("_Word", bound=StrEnum)
+_Source: TypeAlias = tuple[Layer, str]  # where a reason comes from: its layer and its package
 
 
 class InvalidAnswer(Exception):
@@ -84,29 +89,36 @@ def decode(policy: LayerPolicy, data: bytes) -> Answer:
     Raises:
         InvalidAnswer: anything but a complete answer of the policy's kind within the budgets.
     """
+    return _decode(policy.kind, policy.layer, data)
+
+
+@lru_cache(maxsize=_ANSWERS_REMEMBERED)
+def _decode(kind: PolicyKind, layer: Layer, data: bytes) -> Answer:
+    """Read an answer; the same bytes to the same question in the same place say the same."""
     try:
         value = json.decode(data, what="answer", max_bytes=MAX_ANSWER_BYTES)
     except MalformedEvidence as error:
         raise InvalidAnswer(error.detail) from None
-    match policy.kind:
+    source = layer, package_root(kind, layer)
+    match kind:
         case PolicyKind.APPRAISAL:
             members = _members(value, "answer", ("trust_vector", "reasons"))
             return AppraisalAnswer(
                 trust_vector=_trust_vector(members["trust_vector"]),
-                reasons=_reasons(members["reasons"], policy),
+                reasons=_reasons(members["reasons"], source),
             )
         case PolicyKind.ENROLLMENT:
             members = _members(value, "answer", ("answer", "labels", "reasons"))
             return EnrollmentAnswer(
                 answer=_word(Admission, members["answer"], "answer"),
                 labels=_labels(members["labels"]),
-                reasons=_reasons(members["reasons"], policy),
+                reasons=_reasons(members["reasons"], source),
             )
         case PolicyKind.RELEASE:
             members = _members(value, "answer", ("allow", "reasons", "obligations"))
             return ReleaseAnswer(
                 allow=_boolean(members["allow"], "allow"),
-                reasons=_reasons(members["reasons"], policy),
+                reasons=_reasons(members["reasons"], source),
                 obligations=_obligations(members["obligations"]),
             )
 
@@ -174,12 +186,13 @@ def _tier(value: json.Value, what: str) -> Tier:
     return _TIERS[text]
 
 
-def _reasons(value: json.Value, policy: LayerPolicy) -> tuple[Reason, ...]:
+def _reasons(value: json.Value, source: _Source) -> tuple[Reason, ...]:
     items = _list(value, "reasons", MAX_REASONS)
-    return tuple(_reason(item, f"reasons[{at}]", policy) for at, item in enumerate(items))
+    return tuple(_reason(item, f"reasons[{at}]", source) for at, item in enumerate(items))
 
 
-def _reason(value: json.Value, what: str, policy: LayerPolicy) -> Reason:
+def _reason(value: json.Value, what: str, source: _Source) -> Reason:
+    layer, rule = source
     members = _members(value, what, tuple(sorted(_REASON_MEMBERS)))
     claim = members["claim"]
     return Reason(
@@ -188,8 +201,8 @@ def _reason(value: json.Value, what: str, policy: LayerPolicy) -> Reason:
         expected=_scalar(members["expected"], f"{what}.expected"),
         actual=_scalar(members["actual"], f"{what}.actual"),
         hint=_text(members["hint"], f"{what}.hint"),
-        layer=policy.layer,
-        rule=policy.package,
+        layer=layer,
+        rule=rule,
     )
 
 

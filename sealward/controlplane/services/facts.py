@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from sealward.controlplane.domain import fences
@@ -14,7 +15,7 @@ from sealward.controlplane.domain.nodes import ReferenceMatch
 from sealward.controlplane.domain.platforms import PlatformState
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.policy_engine import LayerPolicy
-from sealward.controlplane.domain.reference_values import ReferenceValue
+from sealward.controlplane.domain.reference_values import ReferenceSet, ReferenceValue
 from sealward.controlplane.domain.trust_anchors import AnchorKind
 from sealward.controlplane.services import reference_overlap
 from sealward.controlplane.services.claims_document import ClaimsDocument
@@ -27,6 +28,7 @@ from sealward.verifier.wire import json
 MEASUREMENT = "measurement"
 PCR = "pcr"
 TCB_FLOOR = "tcb_floor"
+_VIEWS_REMEMBERED: Final = 256  # of a few KiB; a fleet runs a handful of images on a few products
 
 _TPM: Final = Tee.TPM.value
 _REGISTER: Final = "pcr"  # names of a TPM's measurements: "pcr" and the index
@@ -145,7 +147,9 @@ def read_reference_view(tx: Transaction, claims: ClaimsDocument, now: datetime) 
     else:
         wanted = [(TCB_FLOOR, f"{claims.values.get('tee')}/{claims.values.get('product')}")]
         wanted += [(MEASUREMENT, str(item.get("digest"))) for item in measured]
-    return _view(tx, tx.references.matching(wanted, now), of_tpm=of_tpm)
+    values = tx.references.matching(wanted, now)
+    names = sorted({value.set_name for value in values})
+    return _view(values, tuple(map(tx.references.get_set, names)), of_tpm=of_tpm)
 
 
 def _register_key(item: Mapping[str, json.Canonical]) -> str:
@@ -164,17 +168,22 @@ def epoch_digest(epochs: Mapping[str, int]) -> str:
     return hashlib.sha256(json.canonical(dict(epochs))).hexdigest()
 
 
-def _view(tx: Transaction, values: tuple[ReferenceValue, ...], *, of_tpm: bool) -> ReferenceView:
-    sets = {name: tx.references.get_set(name) for name in {value.set_name for value in values}}
+@lru_cache(maxsize=_VIEWS_REMEMBERED)
+def _view(
+    values: tuple[ReferenceValue, ...], sets: tuple[ReferenceSet, ...], *, of_tpm: bool
+) -> ReferenceView:
+    """Return the view of these records; nodes of one image and product share it."""
+    ends = {one.name: one.not_after for one in sets}
     described: dict[str, dict[str, list[Described]]] = {MEASUREMENT: {}, PCR: {}}
     floors: dict[str, list[Entry]] = {}
     for value in values:
         if value.kind == TCB_FLOOR:
             floors.setdefault(value.key, []).append(_parsed(value))
         else:
-            ends = sets[value.set_name].not_after
             described[value.kind].setdefault(value.key, []).append(
-                Described(set_name=value.set_name, not_after=ends, value=_parsed(value))
+                Described(
+                    set_name=value.set_name, not_after=ends[value.set_name], value=_parsed(value)
+                )
             )
     measured = _entries(reference_overlap.measurement, described[MEASUREMENT])
     registers = _entries(reference_overlap.pcr, described[PCR])
@@ -190,9 +199,9 @@ def _view(tx: Transaction, values: tuple[ReferenceValue, ...], *, of_tpm: bool) 
         entries=(*measured.values(), *registers.values()),
         matches=tuple(ReferenceMatch(kind=kind, key=key) for kind, key in matches),
         limits=tuple(
-            Limit(f"reference set {name}", ends)
-            for name in sorted(sets)
-            if (ends := sets[name].not_after) is not None
+            Limit(f"reference set {one.name}", one.not_after)
+            for one in sets
+            if one.not_after is not None
         ),
     )
 

@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from sealward.controlplane.adapters.policy_engine import frames
@@ -33,6 +34,7 @@ NAMES: Final = {
     PolicyKind.RELEASE: ("allow", "reasons", "obligations"),
     PolicyKind.ENROLLMENT: ("answer", "labels", "reasons"),
 }
+_ANSWERS_REMEMBERED: Final = 64  # of at most 256 KiB; compliant nodes all get the same few
 _DEADLY: Final = frozenset({EngineFault.TIMEOUT, EngineFault.CRASHED})
 
 
@@ -78,14 +80,7 @@ class EmbeddedEngine:
             PolicyEngineError: there is no answer.
         """
         raw = self._pool(policy).evaluate(b'{"input":%b,"reference":%b}' % (document, reference))
-        # Read and rewritten here and not in the worker: the worker is where a policy could lie.
-        try:
-            value = json.decode(raw, what="policy answer", max_bytes=frames.MAX_ANSWER_BYTES)
-            return json.canonical(value)  # type: ignore[arg-type]  # floats raise TypeError
-        except MalformedEvidence as error:
-            raise PolicyEngineError(EngineFault.ERROR, error.detail) from None
-        except (TypeError, ValueError) as error:
-            raise PolicyEngineError(EngineFault.ERROR, f"policy answer: {error}") from None
+        return _rewritten(raw)
 
     def prepare(self, policy: LayerPolicy) -> None:
         """Start and load one worker for `policy` now, so that its first decision need not.
@@ -265,6 +260,24 @@ class _Places:
                 self._waiting.popleft().release()
             else:
                 self._free += 1
+
+
+@lru_cache(maxsize=_ANSWERS_REMEMBERED)
+def _rewritten(raw: bytes) -> bytes:
+    """Return an answer as canonical JSON, which the same bytes always have in common.
+
+    Done here and not in the worker: the worker is where a policy could lie.
+
+    Raises:
+        PolicyEngineError: it has none.
+    """
+    try:
+        value = json.decode(raw, what="policy answer", max_bytes=frames.MAX_ANSWER_BYTES)
+        return json.canonical(value)  # type: ignore[arg-type]  # floats raise TypeError
+    except MalformedEvidence as error:
+        raise PolicyEngineError(EngineFault.ERROR, error.detail) from None
+    except (TypeError, ValueError) as error:
+        raise PolicyEngineError(EngineFault.ERROR, f"policy answer: {error}") from None
 
 
 def load_request(policy: LayerPolicy, *, with_tests: bool = False) -> bytes:

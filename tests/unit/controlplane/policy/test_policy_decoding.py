@@ -59,6 +59,19 @@ def test_complete_answers_become_values():
     )
 
 
+def test_the_same_answer_of_two_layers_names_each_its_own():
+    data = json.canonical(GOOD[PolicyKind.APPRAISAL])
+    rules = {
+        layer: decode(policy(PolicyKind.APPRAISAL, layer), data).reasons[0].rule
+        for layer in (Layer.ORGANISATION, Layer.TEAM, Layer.WORKLOAD, Layer.ORGANISATION)
+    }
+    assert rules == {
+        Layer.ORGANISATION: "sealward.appraisal",
+        Layer.TEAM: "sealward.team.appraisal",
+        Layer.WORKLOAD: "sealward.workload.appraisal",
+    }
+
+
 @pytest.mark.parametrize(
     ("kind", "path", "value"),
     [
