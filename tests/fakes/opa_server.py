@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import secrets
 import shutil
 import socket
 import subprocess
@@ -28,7 +29,7 @@ from sealward.controlplane.adapters.policy_engine.opa.engine import OpaEngine, O
 from sealward.controlplane.adapters.policy_engine.shipped import allowed_builtins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 VERSION = "1.22.2"
 _ATTEMPTS = 5
@@ -122,11 +123,20 @@ def running(
 
 
 @contextmanager
-def engine(endpoint: Endpoint, settings: OpaSettings | None = None) -> Iterator[OpaEngine]:
+def engine(
+    endpoint: Endpoint,
+    settings: OpaSettings | None = None,
+    *,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> Iterator[OpaEngine]:
     """Open an engine on a server."""
     settings = settings or OpaSettings(deadline_seconds=5, load_seconds=20)
     opened = OpaEngine(
-        OpaClient(endpoint), settings, builtins=allowed_builtins(), monotonic=time.monotonic
+        OpaClient(endpoint),
+        settings,
+        builtins=allowed_builtins(),
+        monotonic=time.monotonic,
+        random_bytes=random_bytes,
     )
     try:
         yield opened

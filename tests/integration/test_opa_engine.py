@@ -55,7 +55,7 @@ def server(opa_is_here: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def engine(server: Opa) -> Iterator[OpaEngine]:
-    with opa_server.engine(server.endpoint) as opened:
+    with opa_server.engine(server.endpoint, random_bytes=bytes) as opened:
         yield opened
 
 
@@ -89,8 +89,8 @@ def policy_of(
 
 
 def on_server(policy: LayerPolicy) -> Mount:
-    """What an engine puts on a server: a pure function of the policy."""
-    return mount(policy, find_mentions(policy, WorkerSettings(), 10))
+    """What an engine of instance 0 puts on a server."""
+    return mount(policy, find_mentions(policy, WorkerSettings(), 10), instance="00" * 16)
 
 
 def fault(
@@ -232,11 +232,24 @@ def test_a_server_that_forgot_everything_gets_it_again(
     assert engine.evaluate(policy, b"{}") == YES
 
 
+def test_two_engines_on_one_server_do_not_meet(server: Opa, operator: Callable[..., int]) -> None:
+    policy = policy_of("allow := true" + REST)
+    with opa_server.engine(server.endpoint) as first:
+        assert first.evaluate(policy, b"{}") == YES
+        with opa_server.engine(server.endpoint, random_bytes=bytes) as second:
+            assert second.evaluate(policy, b"{}") == YES
+            assert operator("GET", f"/v1/policies/{on_server(policy).modules[0].id}") == 200
+        assert operator("GET", f"/v1/policies/{on_server(policy).modules[0].id}") == 404
+        assert first.evaluate(policy, b"{}") == YES
+
+
 def test_retiring_and_closing_leave_nothing_on_the_server(
     server: Opa, operator: Callable[..., int]
 ) -> None:
     policies = [policy_of("allow := true" + REST, scope=f"tenant/{n}") for n in range(3)]
-    with opa_server.engine(server.endpoint, OpaSettings(max_policies=2, load_seconds=20)) as engine:
+    with opa_server.engine(
+        server.endpoint, OpaSettings(max_policies=2, load_seconds=20), random_bytes=bytes
+    ) as engine:
         ids = []
         for policy in policies:
             engine.evaluate(policy, b"{}")

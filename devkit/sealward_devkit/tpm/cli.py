@@ -48,6 +48,18 @@ def create(*, out: Path, ca: Path, as_json: bool) -> None:
     click.echo(json.dumps(answer, indent=2) if as_json else platform_id)
 
 
+@tpm.command("platform")
+@click.argument("directory", type=_MACHINE)
+@_JSON
+def platform(*, directory: Path, as_json: bool) -> None:
+    """Print the platform_id of the TPM of DIRECTORY."""
+    try:
+        platform_id = machine.platform_id(directory)
+    except DevelopmentFilesError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps({"platform_id": platform_id}) if as_json else platform_id)
+
+
 @tpm.command("run")
 @click.argument("directory", type=_MACHINE)
 @_PORT

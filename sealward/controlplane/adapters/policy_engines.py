@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,5 +88,9 @@ def _require_usable(endpoint: Endpoint) -> None:
 
 def _opa(endpoint: Endpoint, settings: OpaSettings) -> OpaEngine:
     return OpaEngine(
-        OpaClient(endpoint), settings, builtins=allowed_builtins(), monotonic=time.monotonic
+        OpaClient(endpoint),
+        settings,
+        builtins=allowed_builtins(),
+        monotonic=time.monotonic,
+        random_bytes=secrets.token_bytes,
     )

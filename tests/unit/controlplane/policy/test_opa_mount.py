@@ -17,8 +17,8 @@ PolicyOf = Callable[..., LayerPolicy]
 REST = "\nreasons := set()\nobligations := {}\n"
 
 
-def mounted(policy: LayerPolicy) -> Mount:
-    return mount(policy, find_mentions(policy, WorkerSettings(), 5))
+def mounted(policy: LayerPolicy, instance: str = "one") -> Mount:
+    return mount(policy, find_mentions(policy, WorkerSettings(), 5), instance=instance)
 
 
 def text(made: Mount, name: str = "policy.rego") -> str:
@@ -75,7 +75,9 @@ def test_a_shipped_policy_without_its_prefix_is_the_shipped_policy(kind: PolicyK
             assert bare == module.text
 
 
-def test_scope_layer_kind_and_revision_have_mounts_of_their_own(policy_of: PolicyOf) -> None:
+def test_instance_scope_layer_kind_and_revision_have_mounts_of_their_own(
+    policy_of: PolicyOf,
+) -> None:
     body = "allow := true" + REST
     made = [
         mounted(policy)
@@ -87,6 +89,7 @@ def test_scope_layer_kind_and_revision_have_mounts_of_their_own(policy_of: Polic
             policy_of("answer := 1\nlabels := 1\nreasons := 1\n", kind=PolicyKind.ENROLLMENT),
         )
     ]
+    made.append(mounted(policy_of(body), "another"))
     assert len({one.name for one in made}) == len({one.prefix for one in made}) == len(made)
     ids = [module.id for one in made for module in one.modules]
     assert len(set(ids)) == len(ids)
@@ -142,7 +145,7 @@ def test_positions_that_cannot_be_right_are_refused(
     policy_of: PolicyOf, mentions: dict[str, Mentions]
 ) -> None:
     with pytest.raises(PolicyEngineError, match="cannot be mounted"):
-        mount(policy_of("allow := true" + REST), mentions)
+        mount(policy_of("allow := true" + REST), mentions, instance="one")
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sealward.controlplane.adapters.policy_engine.opa.mount import MountedModule
 from sealward.controlplane.adapters.policy_engine.opa.readback import verify
@@ -123,3 +126,29 @@ def test_anything_but_what_was_put_there_is_a_refusal(body: bytes) -> None:
     fault, detail = outcome(body)
     assert fault is EngineFault.CRASHED
     assert MODULE.id in detail
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["data", "ref", "var", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["type", "value", "path", "package", "rules", "terms", "head", "ref"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=15,
+)
+
+
+@given(body=st.binary(max_size=100) | TREES.map(lambda ast: shown(ast=ast)))
+def test_no_answer_brings_anything_but_an_engine_error(body: bytes) -> None:
+    with pytest.raises(PolicyEngineError):
+        verify(body, MODULE, PREFIX, BUILTINS)
+
+
+@given(term=TREES)
+def test_no_tree_brings_anything_but_an_engine_error(term: object) -> None:
+    with suppress(PolicyEngineError):
+        verify(shown(term), MODULE, PREFIX, BUILTINS)

@@ -38,6 +38,7 @@ from sealward.controlplane.domain.policy_engine import (
 )
 
 _OK: Final = 200
+_INSTANCE_BYTES: Final = 16
 _WRAPPING: Final = 1024  # bytes that an answer's mount and a decision's number may take
 _MAX_SMALL: Final = 64 * 1024  # what a PUT answers: nothing, or errors
 _DEADLY: Final = frozenset({EngineFault.TIMEOUT, EngineFault.CRASHED})
@@ -77,12 +78,14 @@ class OpaEngine:
         *,
         builtins: Collection[str],
         monotonic: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         """Own `client`; nothing is sent yet."""
         self._client = client
         self._settings = settings
         self._builtins = builtins
         self._monotonic = monotonic
+        self._instance = random_bytes(_INSTANCE_BYTES).hex()
         self._lock = threading.Lock()
         self._places: OrderedDict[LayerKey, _Place] = OrderedDict()
         self._server = Breaker(
@@ -174,15 +177,23 @@ class OpaEngine:
         with self._lock:
             place = self._places.get(policy.key)
             if place is None:
-                place = self._places[policy.key] = _Place(
-                    policy, self._client, self._settings, self._builtins, self._monotonic
-                )
+                place = self._places[policy.key] = self._new_place(policy)
             self._places.move_to_end(policy.key)
             surplus = len(self._places) - self._settings.max_policies
             retired = [self._places.popitem(last=False)[1] for _ in range(max(0, surplus))]
         for old in retired:
             old.remove()
         return place
+
+    def _new_place(self, policy: LayerPolicy) -> _Place:
+        return _Place(
+            policy,
+            self._client,
+            self._settings,
+            instance=self._instance,
+            builtins=self._builtins,
+            monotonic=self._monotonic,
+        )
 
 
 class _Place:
@@ -193,12 +204,15 @@ class _Place:
         policy: LayerPolicy,
         client: OpaClient,
         settings: OpaSettings,
+        *,
+        instance: str,
         builtins: Collection[str],
         monotonic: Callable[[], float],
     ) -> None:
         self._policy = policy
         self._client = client
         self._settings = settings
+        self._instance = instance
         self._builtins = builtins
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -223,7 +237,7 @@ class _Place:
         try:
             if self._mount is None:
                 found = find_mentions(self._policy, self._settings.worker, deadline.left())
-                self._mount = mount(self._policy, found)
+                self._mount = mount(self._policy, found, instance=self._instance)
             if not self._verified:
                 self._put(self._mount, deadline)
                 for module in self._mount.modules:

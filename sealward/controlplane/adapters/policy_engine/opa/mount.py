@@ -2,13 +2,16 @@
 
 One server holds many policies, so each is moved below a prefix of its own:
 
-    data.sealward_mounts.r_<digest of the bundle>.p_<digest of scope, layer and kind>
+    data.sealward_mounts.r_<digest of the bundle>.p_<digest of instance, scope, layer and kind>
 
 The prefix goes into the package clause and behind every `data` of the text, at the positions that
 the embedded engine's parser reports. What the policy knows as `data` is then that prefix and
 nothing else: it cannot name another layer, another revision, or anything that an operator keeps on
 the same server. Lines stay, columns are told as the author counts them. The digest that is
 audited is that of the bundle as it was uploaded.
+
+An instance is one engine in one process: nobody else can have put anything where its policies come
+to stand, neither another control plane nor an earlier release of this one.
 
 `readback` proves the result on the server's own reading; here nothing has to be believed.
 """
@@ -102,18 +105,20 @@ def policy_path(module: MountedModule) -> str:
     return f"/v1/policies/{module.id}"
 
 
-def mount(policy: LayerPolicy, mentions: Mapping[str, Mentions]) -> Mount:
+def mount(policy: LayerPolicy, mentions: Mapping[str, Mentions], *, instance: str) -> Mount:
     """Return what to put on a server for `policy`.
 
     Args:
         policy: with the modules that decide; its tests stay away.
         mentions: of each of these modules, by path.
+        instance: a text that no other engine has ever had.
 
     Raises:
         PolicyEngineError: ERROR, the policy cannot be moved with certainty.
     """
-    place = hashlib.sha256(json.canonical([policy.scope, policy.layer, policy.kind])).hexdigest()
-    prefix = (ROOT, f"r_{policy.bundle.digest}", f"p_{place[:_PLACE_CHARACTERS]}")
+    named = json.canonical([instance, policy.scope, policy.layer, policy.kind])
+    place = hashlib.sha256(named).hexdigest()[:_PLACE_CHARACTERS]
+    prefix = (ROOT, f"r_{policy.bundle.digest}", f"p_{place}")
     base = "/".join(prefix)
     own = [module for module in policy.bundle.modules if not module.is_test]
     if {module.path for module in own} != set(mentions):

@@ -117,7 +117,7 @@ def _static(steps: list[json.Value]) -> tuple[str, ...]:
 def _steps(package: json.Value) -> tuple[object, ...]:
     match package:
         case {"path": list(steps)}:
-            return tuple(step["value"] for step in steps if isinstance(step, dict))
+            return tuple(step.get("value") for step in steps if isinstance(step, dict))
         case _:
             return ()
 
