@@ -44,7 +44,7 @@ class _Main(LazyGroup):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except NoArgsIsHelpError:
+        except (NoArgsIsHelpError, BrokenPipeError):  # nobody reads on (`| head`): click ends it
             raise
         except click.UsageError as error:  # may name a file, and anybody names files
             raise click.UsageError(printable(error.format_message()), error.ctx) from None
