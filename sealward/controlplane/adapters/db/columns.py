@@ -61,9 +61,35 @@ class Coded(TypeDecorator[T]):
         return lambda value: None if value is None else decode(value)
 
 
+# Looked up, because an enumeration takes ten times as long to find a member by its value. What is
+# not there is asked of the enumeration itself, which says what is wrong with it.
+
+
+class _Texts(dict[StrEnum, str]):
+    """Members to text."""
+
+    def __init__(self, members: type[StrEnum]) -> None:
+        super().__init__((member, member.value) for member in members)
+        self._members = members
+
+    def __missing__(self, member: StrEnum) -> str:
+        return self._members(member).value
+
+
+class _Members(dict[str, E]):
+    """Text to members."""
+
+    def __init__(self, members: type[E]) -> None:
+        super().__init__((member.value, member) for member in members)
+        self._members = members
+
+    def __missing__(self, text: str) -> E:
+        return self._members(text)
+
+
 def closed(members: type[E]) -> Coded[E]:
     """Return the type of a column of a StrEnum's members; a row with other text is a ValueError."""
-    return Coded(String(), lambda member: members(member).value, members)
+    return Coded(String(), _Texts(members).__getitem__, _Members(members).__getitem__)
 
 
 def _label_text(labels: Labels) -> str:

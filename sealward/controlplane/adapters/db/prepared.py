@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, Dialect, Executable
@@ -20,6 +21,7 @@ from sqlalchemy.types import TypeEngine
 
 Row: TypeAlias = tuple[Any, ...]
 _Convert: TypeAlias = "Callable[[Any], Any] | None"
+_Conversions: TypeAlias = "tuple[tuple[int, Callable[[Any], Any]], ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,17 @@ class _Compiled:
 
     Attributes:
         text: what the driver takes.
-        binds: name, conversion and default of each value, in the order of the placeholders.
+        given: takes the values from a mapping, in the order of the placeholders.
+        constants: values that the statement brings along, by name.
+        binds: (position, conversion) of each value that needs one.
         results: (position, conversion) of each column that needs one.
     """
 
     text: str
-    binds: tuple[tuple[str, _Convert, Any], ...]
-    results: tuple[tuple[int, Callable[[Any], Any]], ...]
+    given: Callable[[Mapping[str, Any]], Row]
+    constants: Mapping[str, Any]
+    binds: _Conversions
+    results: _Conversions
 
 
 class Prepared:
@@ -55,24 +61,26 @@ class Prepared:
 
         Raises:
             DBAPIError: as Core raises it.
+            KeyError: a value is missing.
         """
-        compiled = self._for(connection.dialect)
+        compiled = self._compiled or self._for(connection.dialect)
         rows: list[Row] = self._run(connection, compiled, values).fetchall()
         if not compiled.results:
             return rows
         return [_converted(row, compiled.results) for row in rows]
 
     def count(self, connection: Connection, values: Mapping[str, Any]) -> int:
-        """Run and return how many rows were changed; DBAPIError as `rows`."""
-        count: int = self._run(connection, self._for(connection.dialect), values).rowcount
+        """Run and return how many rows were changed; errors as of `rows`."""
+        compiled = self._compiled or self._for(connection.dialect)
+        count: int = self._run(connection, compiled, values).rowcount
         return count
 
     def _run(self, connection: Connection, compiled: _Compiled, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a driver's cursor
-        given = [
-            convert(value) if convert else value
-            for name, convert, default in compiled.binds
-            for value in (values.get(name, default),)
-        ]
+        if compiled.constants:
+            values = {**compiled.constants, **values}
+        given = compiled.given(values)
+        if compiled.binds:
+            given = _converted(given, compiled.binds)
         cursor = connection.connection.cursor()
         driver = connection.dialect.loaded_dbapi
         try:
@@ -86,7 +94,8 @@ class Prepared:
         return cursor
 
     def _for(self, dialect: Dialect) -> _Compiled:
-        if self._compiled is None:  # two threads may both compile: the same thing comes out
+        """Compile, unless it is done; when two threads do it at once, the same thing comes out."""
+        if self._compiled is None:
             self._compiled = _compile(self._statement, self._columns, dialect)
         return self._compiled
 
@@ -97,17 +106,27 @@ def _compile(statement: Executable, columns: list[str] | None, dialect: Dialect)
     compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
     if not compiled.positional:
         raise TypeError(f"the driver of {dialect.name} does not take positional values")
+    names = tuple(compiled.positiontup)
     binds = tuple(
-        (name, _to_driver(compiled.binds[name].type, dialect), compiled.params.get(name))
-        for name in compiled.positiontup
+        (at, convert)
+        for at, name in enumerate(names)
+        if (convert := _to_driver(compiled.binds[name].type, dialect)) is not None
     )
+    constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
     returned = getattr(statement, "exported_columns", ())
     results = tuple(
         (at, convert)
         for at, column in enumerate(returned)
         if (convert := _from_driver(column.type, dialect)) is not None
     )
-    return _Compiled(str(compiled), binds, results)
+    return _Compiled(str(compiled), _getter(names), constants, binds, results)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Row]:
+    """Return what takes the values of these names from a mapping; KeyError."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple(values[name] for name in names)
 
 
 def _to_driver(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
@@ -118,8 +137,8 @@ def _from_driver(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
-def _converted(row: Row, results: tuple[tuple[int, Callable[[Any], Any]], ...]) -> Row:
+def _converted(row: Row, conversions: _Conversions) -> Row:
     values = list(row)
-    for at, convert in results:
+    for at, convert in conversions:
         values[at] = convert(values[at])
     return tuple(values)
