@@ -18,11 +18,13 @@ from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused, Unavailable
 
 _BUSY_MS: Final = 5000  # how long another process (a migration, a backup) may hold the write lock
-_READERS: Final = 8  # connections; a reader that finds none waits at most _READER_WAIT_S
-_READER_WAIT_S: Final = 10
+BEGIN_WRITING: Final = "BEGIN IMMEDIATE"
+BEGIN_READING: Final = "BEGIN"
+READERS: Final = 8  # connections that read
 _OTHERS: Final = 0o077  # any right of group or world
 _CACHE_KIB: Final = 32 * 1024  # of a connection; 2 MiB, the default, makes every commit read again
 _WAL_PAGES: Final = 4096  # 16 MiB of log before it is copied back; hot pages are then copied less
+HELD: Final = "sealward_held"  # option of connections on which `transactions` begins and ends
 _STATEMENTS: Final = 512  # prepared statements kept by a connection; we have about 150
 
 
@@ -45,7 +47,7 @@ def write_engine(url: str) -> Engine:
             "check that its folder exists and can be written by this user",
         ) from None
     _require_private(path)
-    return _engine(url, begin="BEGIN IMMEDIATE", query_only=False, pool_size=1)
+    return _engine(url, begin=BEGIN_WRITING, query_only=False, pool_size=1)
 
 
 def read_engine(url: str) -> Engine:
@@ -62,7 +64,7 @@ def read_engine(url: str) -> Engine:
             Code.schema_mismatch, "there is no database file yet", "run `sealward migrate`"
         )
     _require_private(path)
-    return _engine(url, begin="BEGIN", query_only=True, pool_size=_READERS)
+    return _engine(url, begin=BEGIN_READING, query_only=True, pool_size=READERS)
 
 
 def is_unique_violation(error: DBAPIError) -> bool:
@@ -143,7 +145,6 @@ def _engine(url: str, *, begin: str, query_only: bool, pool_size: int) -> Engine
         url,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=_READER_WAIT_S,
         hide_parameters=True,
         connect_args={"check_same_thread": False, "cached_statements": _STATEMENTS},
     )
@@ -170,6 +171,7 @@ def _engine(url: str, *, begin: str, query_only: bool, pool_size: int) -> Engine
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        first.count(connection, {})
+        if not connection.get_execution_options().get(HELD):
+            first.count(connection, {})
 
     return engine

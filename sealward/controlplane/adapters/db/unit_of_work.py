@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from sealward.controlplane.adapters.db import engine, schema
 from sealward.controlplane.adapters.db.audit import AuditRepository
@@ -27,10 +26,10 @@ from sealward.controlplane.adapters.db.rows import Scope
 from sealward.controlplane.adapters.db.runtime_logs import RuntimeLogRepository
 from sealward.controlplane.adapters.db.system import SystemRepository
 from sealward.controlplane.adapters.db.terms import TermsRepository
+from sealward.controlplane.adapters.db.transactions import Transactions
 from sealward.controlplane.adapters.db.trust_anchors import TrustAnchorRepository
 from sealward.controlplane.adapters.db.workloads import ModelRepository, WorkloadRepository
 from sealward.controlplane.adapters.db.writer import Writer
-from sealward.controlplane.domain.errors import Code, Unavailable
 from sealward.controlplane.domain.records import DEFAULT_TENANT
 from sealward.controlplane.services.ports import Transaction
 
@@ -165,6 +164,9 @@ class SqliteDatabase:
         self._write_engine = engine.write_engine(url)
         self._read_engine = engine.read_engine(url)
         self._writer = Writer(self._write_engine)
+        self._reads = Transactions(
+            self._read_engine, begin=engine.BEGIN_READING, most=engine.READERS
+        )
 
     def write(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn` as one atomic unit and return its answer once it is durable."""
@@ -173,15 +175,14 @@ class SqliteDatabase:
     def read(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn` on one consistent snapshot of what is committed."""
         try:
-            with self._read_engine.begin() as connection:
+            with self._reads.begin() as connection:
                 return fn(SqlTransaction(connection, self._tenant))
-        except PoolTimeout:
-            raise Unavailable(Code.overloaded, "too many readers wait for the database") from None
         except DBAPIError as error:
             raise engine.translate(error) from None
 
     def close(self) -> None:
         """Finish queued units, then close every connection. Idempotent."""
         self._writer.close()
+        self._reads.close()
         self._write_engine.dispose()
         self._read_engine.dispose()

@@ -18,8 +18,9 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from sealward.controlplane.adapters.db.engine import require_transaction, translate
+from sealward.controlplane.adapters.db.engine import BEGIN_WRITING, require_transaction, translate
 from sealward.controlplane.adapters.db.prepared import Prepared
+from sealward.controlplane.adapters.db.transactions import Transactions
 from sealward.controlplane.domain.errors import Code, Unavailable
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ class Writer:
     """Runs units of work one after another, in the threads of their callers."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._transactions = Transactions(engine, begin=BEGIN_WRITING, most=1)
         self._queue: deque[_Unit] = deque()
         self._idle = threading.Condition(threading.Lock())  # guards all of the following
         self._leader: int | None = None  # the thread that writes
@@ -121,6 +122,7 @@ class Writer:
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: not self._led)
+        self._transactions.close()
 
     def _lead(self) -> None:
         """Write what waits, the caller's unit first, then let the next one lead."""
@@ -142,7 +144,7 @@ class Writer:
 
     def _commit(self, batch: list[_Unit]) -> None:
         try:
-            with self._engine.begin() as connection:
+            with self._transactions.begin() as connection:
                 if len(batch) == 1:
                     batch[0].run_alone(connection)
                 else:
