@@ -8,8 +8,10 @@ that is what it is for (specs of regorus: no deadline, no memory limit, recursio
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import regorus
@@ -28,6 +30,7 @@ _ENTRY: Final = "data.sealward_host.answer"
 # while it was busy: an idle one sees its input close. Set anew now and then, as two system calls
 # for every decision would cost more than the decision's own input and output.
 _ORPHAN_SECONDS: Final = 60.0
+_MOST_PROCESSORS: Final = 8192  # that Linux can be built for
 _ALARM_EVERY: Final = 64  # requests; even at the deadline of 0.2 s each far from the alarm
 
 
@@ -148,8 +151,19 @@ def _import_everything() -> None:
     rehearsal.answer(Ask.RULE, b"data.rehearsal.x")
 
 
+def _leave_the_parents_processor() -> None:
+    """Run wherever this host or container lets us.
+
+    The serving process may be pinned to one processor, where its threads hand the interpreter lock
+    to each other soonest; its workers are there to use the others.
+    """
+    with suppress(OSError):  # a host that does not let us costs time and no decision
+        os.sched_setaffinity(0, range(_MOST_PROCESSORS))
+
+
 def main() -> int:
     """Serve until the parent closes the pipe; return the exit status."""
+    _leave_the_parents_processor()
     _import_everything()
     worker = Worker()
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
