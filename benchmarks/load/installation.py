@@ -7,7 +7,10 @@ Everything goes through the public command line; what a benchmark needs afterwar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,6 +54,20 @@ class Installation:
     def platform(self) -> Path:
         """The allowed platform that every node of the benchmark runs on."""
         return self.stage.folder / "platform"
+
+
+@contextmanager
+def staged() -> Iterator[Stage]:
+    """A stage in a folder of its own; a failure shows the logs of what ran on it."""
+    with tempfile.TemporaryDirectory(prefix="sealward-bench-") as folder:
+        stage = Stage(Path(folder))
+        try:
+            yield stage
+        except BaseException:
+            stage.show_logs(sys.stderr)
+            raise
+        finally:
+            stage.clear()
 
 
 def start(stage: Stage, *development: str) -> Installation:

@@ -6,14 +6,11 @@ that it shows: so one machine is two platforms here.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealward_devkit.demo.hardware import Launch, Tpm
 from sealward_devkit.demo.stage import Stage
 from sealward_devkit.tpm import machine
@@ -22,7 +19,7 @@ from benchmarks.load.installation import Installation, start
 
 _NODE: Final = "node"
 _IMAGE: Final = "bench-agent"
-_CERTIFICATES: Final = ("ek-secp384r1.crt", "ek-rsa2048.crt")  # as swtpm_setup names them
+_CERTIFICATES: Final = (machine.CERTIFICATE, "ek-rsa2048.crt")  # as swtpm_setup names them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +52,10 @@ def boot(stage: Stage) -> TpmMachine:
     document = stage.run("sealward-devkit", "tpm", "reference", _IMAGE, "--trust", "trust.json")
     (stage.folder / "reference.json").write_text(json.dumps(document))
     stage.run("sealward", "reference", "import", "reference.json")
+    folder = stage.folder / f"tpm-{_NODE}"
     for certificate in _CERTIFICATES:
-        stage.run("sealward", "platform", "allow", _platform_id(stage, certificate))
+        stage.run("sealward", "platform", "allow", machine.platform_id(folder, certificate))
     table = Tpm().attester(stage, Launch(_NODE, _IMAGE, ""))
     settings: dict[str, object] = tomllib.loads(table)
     del settings["name"]
     return TpmMachine(installation=installation, settings=settings)
-
-
-def _platform_id(stage: Stage, certificate: str) -> str:
-    """Return what the control plane calls a TPM with this endorsement certificate."""
-    der = (stage.folder / f"tpm-{_NODE}" / "ek" / certificate).read_bytes()
-    key = x509.load_der_x509_certificate(der).public_key()
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return f"tpm:ek:{hashlib.sha256(spki).hexdigest()}"

@@ -43,6 +43,7 @@ from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Clock
 from sealward.controlplane.services.release import Releaser
 from sealward.controlplane.services.release_core import ReleaseCore
+from sealward.controlplane.services.runtime_logs import RuntimeLogs
 from sealward.controlplane.services.sequencer import Sequencer
 from sealward.controlplane.services.sweeper import Sweeper
 from sealward.controlplane.services.terms_issuer import TermsIssuer
@@ -167,8 +168,13 @@ def _build(
     tpm_nodes = TpmNodes(
         database=database, keystore=keystore, random_bytes=random_bytes, challenges=challenges
     )
+    runtime_logs = RuntimeLogs(database)
     gate = EvidenceGate(
-        verifier=_verifier(settings, clock), challenges=challenges, tpm=tpm_nodes, trust=trust
+        verifier=_verifier(settings, clock),
+        challenges=challenges,
+        tpm=tpm_nodes,
+        runtime_logs=runtime_logs,
+        trust=trust,
     )
     appraiser = Appraiser(
         engine=engine,
@@ -235,6 +241,7 @@ def _build(
             appraiser=appraiser,
             releaser=releaser,
             issuer=issuer,
+            runtime_logs=runtime_logs,
             ring=ring,
         ),
         housekeeper=Housekeeper(database, clock, random_bytes),

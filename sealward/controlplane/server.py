@@ -20,26 +20,40 @@ from sealward.controlplane.api.app import create_app
 from sealward.controlplane.bootstrap import ControlPlane
 from sealward.controlplane.config import Address, Settings
 from sealward.controlplane.rpc.agent_listener import AgentListener
+from sealward.controlplane.rpc.arrivals import Arrivals
 from sealward.controlplane.rpc.calls import Desk, Lane, Refusals
 from sealward.controlplane.rpc.enrollment_listener import EnrollmentListener
-from sealward.controlplane.rpc.parsing import StrictParsing
+from sealward.controlplane.rpc.parsing import MAX_MESSAGE, StrictParsing
 from sealward.controlplane.rpc.streams import StreamBells
 from sealward.controlplane.workers import working
 from sealward.protos import agent_pb2_grpc
 
 _GRPC_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", 5 << 20),  # evidence 1 MiB, runtime log 3 MiB, slack
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", 8 << 20),
     ("grpc.so_reuseport", 0),  # a second process on the port is a mistake, not a replica
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
+# An enrolment is three calls one after the other on a connection of its own.
+_ENROLLING_OPTIONS: Final = (
+    *_GRPC_OPTIONS,
+    ("grpc.max_concurrent_streams", 4),
+    ("grpc.max_connection_age_ms", 30_000),
+    ("grpc.max_connection_age_grace_ms", 20_000),  # as long as an agent waits for its answer
+)
+# A node has one `Watch` open, and beside it one attestation at a time; twice, while it reconnects.
+_AGENT_OPTIONS: Final = (*_GRPC_OPTIONS, ("grpc.max_concurrent_streams", 8))
 _GRACE_S: Final = 2.0
 _IDENTITY_CHECK_S: Final = 600.0
 _ENROLLING_THREADS: Final = 2
 _PUSHING_THREADS: Final = 2
-_MOST_ENROLLING: Final = 64  # anonymous requests that may wait; each holds up to 4 MiB
+_MOST_ENROLLING: Final = 64  # anonymous requests that may wait; each holds up to MAX_MESSAGE
+_MOST_ARRIVING: Final = 128  # anonymous calls whose message is on its way
+_MOST_OF_NODES: Final = 4096  # calls of nodes, the same
+_MOST_ANONYMOUS: Final = 512  # beyond: refused by gRPC; more than wait, so that arrivals decide
 _MOST_ATTESTING: Final = 1024  # a fleet that renews at once waits here for a few seconds
 _MOST_PUSHING: Final = 100_000  # one for each stream; they hold nothing but their place
 
@@ -133,9 +147,9 @@ def _enrollment_server(
 ) -> grpc.aio.Server:
     desk = _desk(plane, refusals, _lane(stack, "enroll", _ENROLLING_THREADS, _MOST_ENROLLING))
     server = grpc.aio.server(
-        interceptors=(StrictParsing(secrets.token_bytes, refusals.count),),
-        options=_GRPC_OPTIONS,
-        maximum_concurrent_rpcs=2 * _MOST_ENROLLING,
+        interceptors=(_parsing(refusals, _MOST_ARRIVING),),
+        options=_ENROLLING_OPTIONS,
+        maximum_concurrent_rpcs=_MOST_ANONYMOUS,
     )
     agent_pb2_grpc.add_EnrollmentServicer_to_server(
         EnrollmentListener(desk, plane.enrollment, plane.tpm_nodes), server
@@ -149,7 +163,7 @@ def _agent_server(
     threads = plane.settings.decision_threads
     desk = _desk(plane, refusals, _lane(stack, "attest", threads, _MOST_ATTESTING))
     server = grpc.aio.server(
-        interceptors=(StrictParsing(secrets.token_bytes, refusals.count),), options=_GRPC_OPTIONS
+        interceptors=(_parsing(refusals, _MOST_OF_NODES),), options=_AGENT_OPTIONS
     )
     agent_pb2_grpc.add_AgentServicer_to_server(
         AgentListener(
@@ -164,6 +178,10 @@ def _agent_server(
         server,
     )
     return server
+
+
+def _parsing(refusals: Refusals, most: int) -> StrictParsing:
+    return StrictParsing(secrets.token_bytes, refusals.count, Arrivals(most=most))
 
 
 def _lane(stack: contextlib.ExitStack, name: str, threads: int, most: int) -> Lane:

@@ -136,7 +136,6 @@ def build(
     book, catalog = LeaseBook(), Catalog()
     clock = GuardedClock(boot_clock, on_doubt=book.doubt)
     maker = EvidenceMaker(trust=trust, keys=keys, attester=attester)
-    keyring = HpkeKeyring(random_bytes=secrets.token_bytes, now_ns=clock())
     host = host or SealedModelHost(
         settings.models, tenant=trust.tenant, limits=WorkerLimits(), threads=DECRYPTION_THREADS
     )
@@ -147,28 +146,8 @@ def build(
         clock=clock,
         wall_clock=wall_ms,
     )
-    desk = StatementDesk(keys, clock)
     keeper = ModelKeeper(host, catalog, clock=clock, random_bytes=secrets.token_bytes)
-    first, most = ATTEST_BACKOFF_S
-    parts = SessionParts(
-        maker=maker,
-        keyring=keyring,
-        book=book,
-        holdings=Holdings(
-            trust=trust,
-            keys=keys,
-            book=book,
-            gate=gate,
-            keeper=keeper,
-            desk=desk,
-            clock=clock,
-        ),
-        desk=desk,
-        standing=Standing(),
-        pacing=Pacing(book, Backoff(first=first, most=most, random_bytes=secrets.token_bytes)),
-        clock=clock,
-        workloads=settings.workloads,
-    )
+    parts = _parts(maker, book, gate, keeper, clock, workloads=settings.workloads)
     addresses = Addresses(enrollment=settings.enrollment, agent=settings.agent)
     plane = ControlPlane(addresses, server_roots=trust.server_roots, keys=keys)
     status = StatusSource(parts=parts, catalog=catalog, hardening=hardening)
@@ -176,11 +155,7 @@ def build(
         runtime=AgentRuntime(
             plane=plane,
             enroller=Enroller(
-                plane=plane,
-                maker=maker,
-                keyring=keyring,
-                clock=clock,
-                join_token=join_token,
+                plane=plane, maker=maker, keyring=parts.keyring, clock=clock, join_token=join_token
             ),
             parts=parts,
             delays=delays or Delays(),
@@ -192,6 +167,38 @@ def build(
         ),
         parts=parts,
         catalog=catalog,
+    )
+
+
+def _parts(
+    maker: EvidenceMaker,
+    book: LeaseBook,
+    gate: BookGate,
+    keeper: ModelKeeper,
+    clock: BootClock,
+    *,
+    workloads: tuple[str, ...],
+) -> SessionParts:
+    desk = StatementDesk(maker.keys, clock)
+    first, most = ATTEST_BACKOFF_S
+    return SessionParts(
+        maker=maker,
+        keyring=HpkeKeyring(random_bytes=secrets.token_bytes, now_ns=clock()),
+        book=book,
+        holdings=Holdings(
+            trust=maker.trust,
+            keys=maker.keys,
+            book=book,
+            gate=gate,
+            keeper=keeper,
+            desk=desk,
+            clock=clock,
+        ),
+        desk=desk,
+        standing=Standing(),
+        pacing=Pacing(book, Backoff(first=first, most=most, random_bytes=secrets.token_bytes)),
+        clock=clock,
+        workloads=workloads,
     )
 
 

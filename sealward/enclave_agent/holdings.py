@@ -3,27 +3,30 @@
 The order, for an answer and for a revocation alike:
 
 1. the terms are verified (rule 1) and accepted by the lease book (rules 2 to 4, 6, 7): from this
-   instant the gate refuses what ended;
-2. keys that came along are opened and kept (rule 5), the ratchet moves;
-3. content keys that no lease covers any more are wiped;
-4. their models are stopped and wiped, all at once;
-5. a signed statement says so.
+   instant the gate refuses what ended; the ratchet moves;
+2. content keys that no lease covers any more are wiped;
+3. their models are stopped and wiped, all at once;
+4. a signed statement says so;
+5. keys that came along are opened and kept (rule 5).
 
-Steps 1 to 3 happen without a suspension, so no other task sees half of them, and each statement
-names exactly what its own cause took away. Steps 4 and 5 run as a task of their own: a connection
-that breaks does not interrupt a wipe.
+Steps 1 and 2 happen without a suspension, so no other task sees half of them, and each statement
+names exactly what its own cause took away. Steps 3 and 4 run as a task of their own: a connection
+that breaks does not interrupt a wipe. Step 5 waits for nobody but for a TPM that has to open a lock
+first (`take_keys`): what ends, ends before it, and keys whose lease ended meanwhile are not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sealward.enclave_agent.clock import BootClock
 from sealward.enclave_agent.evidence import BoundEvidence, Ratchet
 from sealward.enclave_agent.gate import BookGate
 from sealward.enclave_agent.grants import (
+    WrapCode,
     WrapRefused,
     layer_within,
     open_content_key,
@@ -42,12 +45,31 @@ from sealward.enclave_agent.models import ModelKeeper, Wiped
 from sealward.enclave_agent.statements import StatementDesk
 from sealward.protos import terms
 from sealward.protos.terms import ModelTerms, VerifiedTerms
+from sealward.protos.tpm_node import LockKey
 from sealward.protos.trust import TrustConfiguration
 from sealward.protos.wipe import WipeCause
+from sealward.sealing.memory import wipe
 from sealward.telemetry import get_logger
 from sealward.verifier.rats.errors import VerifierError
 
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenAnswer:
+    """An answer whose terms are accepted, and whose keys are not opened yet.
+
+    Attributes:
+        outcome: what the terms did.
+        digest: of the terms.
+        answer: as it came.
+        sent: the evidence that it answers.
+    """
+
+    outcome: Outcome
+    digest: bytes
+    answer: AttestAnswer = field(repr=False)
+    sent: BoundEvidence = field(repr=False)
 
 
 class Holdings:
@@ -97,31 +119,28 @@ class Holdings:
         )
 
     def lacks(self, outcome: Outcome) -> bool:
-        """Say whether something that these terms grant is not to be had here.
+        """Say whether something that these terms grant, and that lasts, is not to be had here.
 
         A lease was refused alone, or a content key did not come or open: only another attestation
         can mend that.
         """
         here = self.held_leases()
+        lasting = {lease.lease_id for lease in self._book.live(self._clock())}
         granted = (lease.lease_id for lease in outcome.held)
-        return bool(outcome.refused) or any(lease not in here for lease in granted)
+        return bool(outcome.refused) or any(
+            lease in lasting and lease not in here for lease in granted
+        )
 
     def open_models(self) -> tuple[bytes, ...]:
         """Return the header digests of the models that run."""
         return tuple(dict.fromkeys(model.header_digest for model in self._keeper.running()))
 
     def take_answer(
-        self,
-        answer: AttestAnswer,
-        sent: BoundEvidence,
-        *,
-        sent_ns: int,
-        lock_secret: bytes | None = None,
-    ) -> Outcome:
-        """Use the answer to the attestation that left after `sent_ns`.
+        self, answer: AttestAnswer, sent: BoundEvidence, *, sent_ns: int
+    ) -> TakenAnswer:
+        """Use the terms of the answer to the attestation that left after `sent_ns`.
 
-        `lock_secret` is what the lock of that evidence gave out for the answer, where both have one
-        and it opened; the caller overwrites it.
+        The caller goes on with `take_keys`.
 
         Raises:
             TermsRefused: the terms were dropped; nothing changed.
@@ -134,12 +153,31 @@ class Holdings:
         outcome = self._book.accept_grant(
             verified, nonce=sent.challenge.nonce, sent_ns=sent_ns, now_ns=now_ns
         )
-        self._take_keys(answer, sent, verified, outcome, lock_secret)
         if answer.ratchet is not None:
             self._take_ratchet(answer.ratchet, sent, verified)
         self._settle(WipeCause.REVOKED, outcome.ended, sequence=outcome.sequence, since_ns=now_ns)
         self._report(outcome)
-        return outcome
+        return TakenAnswer(outcome, verified.digest, answer, sent)
+
+    def take_keys(self, taken: TakenAnswer, *, lock_secret: bytes | None = None) -> None:
+        """Open and keep the content keys of an answer, as far as they are still leased.
+
+        `lock_secret` is what the lock of that evidence gave out for the answer, where both have one
+        and it opened; the caller overwrites it.
+        """
+        if self._stopped or not taken.answer.content_keys:
+            return
+        self.expire()
+        try:
+            layer = layer_within(
+                taken.answer, taken.sent, secret=lock_secret, terms_digest=taken.digest
+            )
+        except WrapRefused as refused:
+            self._note_refused_key(refused.code, taken)
+            return
+        for index, wrapped in enumerate(taken.answer.content_keys):
+            self._take_key(wrapped, taken, layer, index)
+        self._spawn(self._keeper.open_kept())
 
     def take_revocation(self, signed_terms: bytes) -> Outcome:
         """Use terms that the control plane pushed.
@@ -199,35 +237,31 @@ class Holdings:
         except VerifierError as error:
             raise TermsRefused(TermsCode.UNTRUSTED, f"{error.code}: {error.detail}") from error
 
-    def _take_keys(
-        self,
-        answer: AttestAnswer,
-        sent: BoundEvidence,
-        verified: VerifiedTerms,
-        outcome: Outcome,
-        lock_secret: bytes | None,
+    def _take_key(
+        self, wrapped: bytes, taken: TakenAnswer, layer: LockKey | None, index: int
     ) -> None:
-        if not answer.content_keys:
-            return
+        """Open one key. It is for a lease of these terms; what later terms left of it counts."""
+        granted = {lease.lease_id for lease in taken.outcome.held}
         try:
-            layer = layer_within(answer, sent, secret=lock_secret, terms_digest=verified.digest)
+            opened = open_content_key(
+                wrapped,
+                hpke_key=taken.sent.hpke_key,
+                terms_digest=taken.digest,
+                leases=[lease for lease in self._book.held() if lease.lease_id in granted],
+                layer=layer,
+                index=index,
+            )
         except WrapRefused as refused:
-            _log.error("content keys refused", code=refused.code, sequence=outcome.sequence)
+            self._note_refused_key(refused.code, taken)
             return
-        for index, wrapped in enumerate(answer.content_keys):
-            try:
-                granted = open_content_key(
-                    wrapped,
-                    hpke_key=sent.hpke_key,
-                    terms_digest=verified.digest,
-                    leases=outcome.held,
-                    layer=layer,
-                    index=index,
-                )
-            except WrapRefused as refused:
-                _log.error("content key refused", code=refused.code, sequence=outcome.sequence)
-            else:
-                self._keeper.take_key(granted)
+        if opened.model in self._covered():
+            self._keeper.take_key(opened)
+        else:
+            wipe(opened.key)
+            self._note_refused_key(WrapCode.NOT_LEASED, taken)
+
+    def _note_refused_key(self, code: WrapCode, taken: TakenAnswer) -> None:
+        _log.error("content key refused", code=code, sequence=taken.outcome.sequence)
 
     def _take_ratchet(self, wrapped: bytes, sent: BoundEvidence, verified: VerifiedTerms) -> None:
         try:

@@ -21,7 +21,7 @@ from sealward.enclave_agent.certificate import NodeCertificate, read_certificate
 from sealward.enclave_agent.clock import NS_PER_S, BootClock, clock_source
 from sealward.enclave_agent.enrollment import describe, runtime_log
 from sealward.enclave_agent.evidence import BoundEvidence, EvidenceMaker
-from sealward.enclave_agent.holdings import Holdings
+from sealward.enclave_agent.holdings import Holdings, TakenAnswer
 from sealward.enclave_agent.identity import HpkeKeyring
 from sealward.enclave_agent.leases import LeaseBook, TermsRefused
 from sealward.enclave_agent.messages import (
@@ -300,11 +300,7 @@ class Session:
             raise
         self.heard = True
         parts.maker.runtime_log.proven = answer.runtime_log_next
-        lock_secret = await self._open_lock(answer, bound)
-        try:
-            self._take_answer(answer, bound, sent_ns, lock_secret)
-        finally:
-            take_secret(lock_secret or b"")  # for its overwriting; nobody else refers to it
+        await self._take_answer(answer, bound, sent_ns)
         if not answer.chain:
             return None
         with translated():
@@ -322,33 +318,45 @@ class Session:
             _log.error("the lock of the content keys did not open", why=str(error))
             return None
 
-    def _take_answer(
-        self, answer: AttestAnswer, bound: BoundEvidence, sent_ns: int, lock_secret: bytes | None
-    ) -> None:
+    async def _take_answer(self, answer: AttestAnswer, bound: BoundEvidence, sent_ns: int) -> None:
+        """Obey the answer, and only then have its keys opened, which may take a TPM a while."""
         parts = self._parts
-        lacks = False
+        taken = None
         if answer.signed_terms:  # else nothing is granted or held: nothing is signed or wrapped
             try:
-                outcome = parts.holdings.take_answer(
-                    answer, bound, sent_ns=sent_ns, lock_secret=lock_secret
-                )
+                taken = parts.holdings.take_answer(answer, bound, sent_ns=sent_ns)
             except TermsRefused as refused:
                 _log.warning("terms dropped", code=refused.code, why=str(refused))
                 parts.pacing.unsettled(parts.clock())
                 parts.standing.drained(live=bool(parts.book.live(parts.clock())))
                 return
-            lacks = parts.holdings.lacks(outcome)
-        self._answered(answer, lacks=lacks)
+        self._answered(answer)
+        if taken is not None:
+            await self._take_keys(taken)
+        self._pace(answer, lacks=taken is not None and parts.holdings.lacks(taken.outcome))
 
-    def _answered(self, answer: AttestAnswer, *, lacks: bool) -> None:
+    async def _take_keys(self, taken: TakenAnswer) -> None:
+        if taken.answer.lock is not None:  # should this end while the TPM works, they are missing
+            self._parts.pacing.at_once()
+        lock_secret = await self._open_lock(taken.answer, taken.sent)
+        try:
+            self._parts.holdings.take_keys(taken, lock_secret=lock_secret)
+        finally:
+            take_secret(lock_secret or b"")  # for its overwriting; nobody else refers to it
+
+    def _answered(self, answer: AttestAnswer) -> None:
         parts = self._parts
-        now_ns = parts.clock()
-        live = bool(parts.book.live(now_ns))
+        live = bool(parts.book.live(parts.clock()))
         parts.standing.answered(live=live, denial=answer.denial)
         for workload, denial in answer.refused:
             _log.warning("workload refused", workload=workload, **_fields(denial))
         if answer.denial is not None:
             _log.warning("not compliant", posture=answer.posture, **_fields(answer.denial))
+
+    def _pace(self, answer: AttestAnswer, *, lacks: bool) -> None:
+        parts = self._parts
+        now_ns = parts.clock()
+        live = bool(parts.book.live(now_ns))
         if lacks:
             parts.pacing.unsettled(now_ns)
         elif live and answer.denial is None:

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SECRET_BYTES: Final = 32
-PROOF_BYTES: Final = 32
 # Bytes of a runtime measurement list in one message: some 25,000 entries, above what a server
 # measures that runs programs and libraries for weeks.
 MAX_RUNTIME_LOG: Final = 3 << 20

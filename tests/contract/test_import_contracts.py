@@ -29,6 +29,10 @@ BREAKS = {
     "engines": ("sealward/enclave_agent/inference/loader.py", "onnxruntime"),
     "small-agent": ("sealward/enclave_agent/evidence.py", "sealward.verifier.formats.snp.report"),
     "agent": ("sealward/enclave_agent/inference/gate.py", "sealward.enclave_agent.holdings"),
+    "attesters": (
+        "sealward/enclave_agent/attesters/nsm.py",
+        "sealward.enclave_agent.attesters.tpm.nv",
+    ),
     "no-devkit": ("sealward/enclave_agent/attesters/registry.py", "sealward_devkit.attester"),
     "minter": ("sealward_devkit/snp/report.py", "sealward.verifier.wire.reader"),
     "devkit": ("sealward_devkit/attester.py", "sealward.verifier.registry"),

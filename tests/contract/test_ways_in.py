@@ -95,6 +95,7 @@ LOCAL_COMMANDS = {
     "sealward model rewrap": "wraps a content key for another workload's key",
     "sealward model seal": "encrypts a model",
     "sealward model verify": "checks a creator's signature",
+    "sealward reference files": "writes a document; importing it takes rights",
     "sealward reference pcr": "writes a document; importing it takes rights",
     "sealward-agent run": AGENT_TRUST,
     "sealward-agent probe": "prints what a machine can prove",

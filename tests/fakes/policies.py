@@ -1,4 +1,4 @@
-"""Small release policies, as they are uploaded."""
+"""Small policies, as they are uploaded."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ import rego.v1
 allow := true
 
 obligations := {}
+
+reasons := set()
+""",
+}
+
+ADMIT_ALL = {
+    ".manifest": '{"roots":["sealward/enrollment"],"rego_version":1}',
+    "policy.rego": """package sealward.enrollment
+
+import rego.v1
+
+answer := "admit"
+
+labels := {}
 
 reasons := set()
 """,

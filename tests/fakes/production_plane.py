@@ -17,7 +17,7 @@ from anyio.from_thread import start_blocking_portal
 from fakes.admin_plane import AppClient
 from fakes.control_plane import World, activate, chip, furnish, settings
 from fakes.instances import Instance
-from fakes.policies import ALLOW_ALL
+from fakes.policies import ADMIT_ALL, ALLOW_ALL
 from fakes.state import ManualClock
 
 from sealward.controlplane import bootstrap
@@ -27,19 +27,6 @@ from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.policies import PolicyKind
 
 TRUST_DOMAIN = "prod.example"
-ADMIT_ALL = {
-    ".manifest": '{"roots":["sealward/enrollment"],"rego_version":1}',
-    "policy.rego": """package sealward.enrollment
-
-import rego.v1
-
-answer := "admit"
-
-labels := {}
-
-reasons := set()
-""",
-}
 
 
 def production(data: Path) -> Settings:

@@ -89,7 +89,8 @@ def selection(banks: dict[str, dict[int, bytes]], size: int = 3) -> bytes:
 class SoftwareTpm:
     """One attestation key of a kind, and what it quotes.
 
-    `banks` stand in the quote in their own order; that is the order hashed.
+    `banks` stand in the quote in their own order; that is the order hashed. `counts` are resets and
+    restarts.
     """
 
     kind: str = "rsa2048"
@@ -100,6 +101,7 @@ class SoftwareTpm:
     label: str = "ak"
     attributes: int = AK_ATTRIBUTES
     ak_name_alg: str = "sha256"
+    counts: tuple[int, int] = (7, 3)
 
     @property
     def ak_public(self) -> bytes:
@@ -118,7 +120,7 @@ class SoftwareTpm:
         if digest is None:
             digest = hashlib.new(self.scheme[1], values).digest()
         head = b"\xffTCG\x80\x18" + tpm2b(name_of(self.ak_public)) + tpm2b(nonce)
-        clock = struct.pack(">QIIBQ", 123_456, 7, 3, 1, 0x0102030405060708)
+        clock = struct.pack(">QIIBQ", 123_456, *self.counts, 1, 0x0102030405060708)
         return head + clock + selection(self.banks) + tpm2b(digest)
 
     def sign(self, message: bytes) -> bytes:

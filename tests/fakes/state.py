@@ -47,6 +47,7 @@ from sealward.controlplane.domain.reference_values import (
     ReferenceSetState,
     ReferenceValue,
 )
+from sealward.controlplane.domain.runtime_logs import KeptRuntimeLog
 from sealward.controlplane.domain.sweeps import Sweep, SweepState
 from sealward.controlplane.domain.trust_anchors import AnchorKind, AnchorRole, TrustAnchor
 from sealward.controlplane.domain.workloads import (
@@ -305,6 +306,10 @@ def a_platform(name: str = "chip") -> Platform:
         changed=NOW,
         entry_id=hex_id("entry"),
     )
+
+
+def a_runtime_log(name: str = "node", state: bytes = b"state") -> KeptRuntimeLog:
+    return KeptRuntimeLog.of(hex_id(name), state)
 
 
 def a_trust_anchor(name: str = "root", **changes: object) -> TrustAnchor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -233,25 +234,36 @@ def trust(world: World, ca: Ca = ROOT, *, issuer: Ca | None = None) -> str:
     return anchor.fingerprint
 
 
-def expect(world: World, machine: Machine, *, set_name: str = BOOT_SET) -> None:
-    """Import what this machine's registers hold as a reference set, and allow its platform."""
+def describe(
+    world: World,
+    set_name: str,
+    registers: Mapping[int, bytes],
+    *,
+    covers: Mapping[int, list[str]] = _COMPONENTS,
+    trusting: int = 8,
+) -> None:
+    """Import one boot as a reference set in force."""
     values = [
         {
             "kind": "pcr",
             "key": f"sha256/{index}/{value.hex()}",
             "value": {
-                "name": f"{machine.boot}, PCR {index}",
-                "components": _COMPONENTS.get(index, []),
-                "clock": None,
-                "trust_config": "image" if index == 8 else None,
+                "name": f"{set_name}, PCR {index}",
+                "components": covers.get(index, []),
+                "trust_config": "image" if index == trusting else None,
             },
         }
-        for index, value in machine.pcrs["sha256"].items()
+        for index, value in registers.items()
     ]
     document = {"name": set_name, "not_after": None, "values": values}
     world.plane.admin.references.import_set(
         world.admin, json.dumps(document).encode(), activate=True
     )
+
+
+def expect(world: World, machine: Machine, *, set_name: str = BOOT_SET) -> None:
+    """Import what this machine's registers hold as a reference set, and allow its platform."""
+    describe(world, set_name, machine.pcrs["sha256"])
     allow(world, machine)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sealward.verifier.formats.event_log import log as logs
 from sealward.verifier.formats.tpm import name, pcr_file, view
 from sealward.verifier.formats.tpm import public as publics
+from sealward.verifier.formats.tpm.credential import Credential
 from sealward.verifier.formats.tpm.pcr import PcrBank
 from sealward.verifier.wire import pem
 from sealward.verifier.wire.tcg_hash import HashAlg
@@ -156,3 +157,12 @@ def sized_or_bare(data: bytes) -> Public:
         if data[2:4] in (b"\x00\x01", b"\x00\x23")
         else publics.parse(data)
     )
+
+
+def credential_file(data: bytes) -> Credential:
+    """What tpm2_makecredential writes: magic, version, and the two parts with their sizes."""
+    assert data[:8] == bytes.fromhex("badcc0de 00000001")
+    secret_at = 10 + int.from_bytes(data[8:10], "big")
+    seed = data[secret_at + 2 :]
+    assert int.from_bytes(data[secret_at : secret_at + 2], "big") == len(seed)
+    return Credential(data[10:secret_at], seed)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import require_part
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fakes import azure_vtpm as fake
@@ -54,11 +53,7 @@ NO_LOG = Path("/nonexistent/log")
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Swtpm, rsa.RSAPublicKey]]:
-    if reason := swtpm.missing():
-        require_part(reason)
-    folder = tmp_path_factory.mktemp("azure")
-    swtpm.manufacture(folder)
-    with swtpm.running(folder) as running:
+    with swtpm.fresh(tmp_path_factory.mktemp("azure")) as running:
         yield running, fake.provision(running)
 
 
@@ -148,7 +143,7 @@ def test_the_whole_chain_from_chip_to_quote_holds_for_sev_snp(vm: Vm) -> None:
     assert bytes.fromhex(claims["user-data"]) == BOUND
     assert key_rules.load(public.parse(payload[4]), owner="AK") == vm.key
     quote = verified_quote(payload)
-    quotes.require_nonce(quote, BOUND[:32])
+    assert quote.nonce == BOUND[:32]
     assert [[index for index, _ in bank.values] for bank in quote.pcrs] == [[*PCRS], [0]]
     certificate = x509.load_der_x509_certificate(payload[7])
     assert certificate.public_key() == vm.key
@@ -166,7 +161,7 @@ def test_for_tdx_the_host_turns_the_report_into_a_quote(vm: Vm, *, padded: bool)
     assert report.bound == hashlib.sha256(report.claims).digest() + bytes(32)
     assert report.carries(BOUND)
     assert payload[9] is None
-    quotes.require_nonce(verified_quote(payload), BOUND[:32])
+    assert verified_quote(payload).nonce == BOUND[:32]
     method, path, headers = vm.metadata.requests[-1]
     assert (method, path) == ("POST", "/acc/tdquote")
     assert headers["Metadata"] == "true"
@@ -177,7 +172,7 @@ def test_no_evidence_is_the_evidence_of_an_earlier_binding(vm: Vm) -> None:
     assert hcl.parse(first[1]).carries(BOUND)
     assert hcl.parse(second[1]).carries(OTHER)
     assert not hcl.parse(second[1]).carries(BOUND)
-    quotes.require_nonce(verified_quote(second), OTHER[:32])
+    assert verified_quote(second).nonce == OTHER[:32]
 
 
 def test_the_paravisors_limit_is_waited_for(vm: Vm) -> None:
@@ -201,7 +196,7 @@ def test_a_paravisor_without_user_data_leaves_freshness_to_the_quote(vm: Vm) -> 
     vm.traits["user_data"] = False
     payload = vm.collect()
     assert not hcl.parse(payload[1]).takes_user_data()
-    quotes.require_nonce(verified_quote(payload), BOUND[:32])
+    assert verified_quote(payload).nonce == BOUND[:32]
 
 
 @pytest.mark.parametrize(

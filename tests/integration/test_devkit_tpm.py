@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @contextmanager
 def turned_on(folder: Path) -> Iterator[Swtpm]:
-    port = swtpm._free_pair()  # noqa: SLF001 - the fake's own way to find ports
+    port = machine.free_port()
     arguments = ["tpm", "run", str(folder), "--port", str(port)]
     code = "from sealward_devkit.cli import main; main()"
     process = subprocess.Popen([sys.executable, "-c", code, *arguments])

@@ -132,11 +132,7 @@ def require_judged(quoted: Quoted, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swtpm]:
-    if reason := swtpm.missing():
-        require_part(reason)
-    folder = tmp_path_factory.mktemp("swtpm")
-    swtpm.manufacture(folder)
-    with swtpm.running(folder) as running:
+    with swtpm.fresh(tmp_path_factory.mktemp("swtpm")) as running:
         yield running
 
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from conftest import require_part
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from fakes import swtpm
@@ -55,11 +54,7 @@ LOG = struct.pack("<II", 0, 3) + bytes(20) + struct.pack("<I", len(_SPEC)) + _SP
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swtpm]:
-    if reason := swtpm.missing():
-        require_part(reason)
-    folder = tmp_path_factory.mktemp("swtpm")
-    swtpm.manufacture(folder)
-    with swtpm.running(folder) as running:
+    with swtpm.fresh(tmp_path_factory.mktemp("swtpm")) as running:
         yield running
 
 
@@ -469,11 +464,7 @@ def test_keys_without_a_lock_are_refused(machine: Swtpm, tmp_path: Path) -> None
 
 
 def test_a_tpm_that_stops_answering_ends_the_lease_at_its_horizon(tmp_path: Path) -> None:
-    if reason := swtpm.missing():
-        require_part(reason)
-    folder = tmp_path / "own"
-    swtpm.manufacture(folder)
-    with swtpm.running(folder) as machine:
+    with swtpm.fresh(tmp_path / "own") as machine:
 
         async def scene(stage: Stage) -> None:
             await stage.until_serving()

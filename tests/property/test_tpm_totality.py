@@ -7,24 +7,25 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import cbor2
 import pytest
 from fakes import software_tpm, tpm_vectors
 from fakes.software_tpm import EndorsementKey, SoftwareTpm
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from hypothesis.strategies import DataObject
+from hypothesis.strategies import DataObject, DrawFn
 from property import strategies
 
-from sealward.verifier.composite import tpm_files
+from sealward.verifier.composite import tpm_files, tpm_node
 from sealward.verifier.formats.event_log import ccel, facts
 from sealward.verifier.formats.event_log import log as logs
 from sealward.verifier.formats.event_log import replay as replays
 from sealward.verifier.formats.event_log.log import Digest, Event, Header, Log
 from sealward.verifier.formats.tpm import (
     attest,
-    credential,
     endorsement,
     evidence,
     pcr,
@@ -122,11 +123,6 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
             )
         ),
     ),
-    "credential": (
-        credential.make(
-            publics.parse(EK.public), b"name", b"secret", random_bytes=lambda n: b"\x01" * n
-        ).to_file(),
-    ),
 }
 PARSERS: dict[str, Callable[[bytes], bytes]] = {
     "attest": lambda data: attest.encode(attest.parse(data)),
@@ -137,7 +133,6 @@ PARSERS: dict[str, Callable[[bytes], bytes]] = {
     "payload": lambda data: evidence.encode(evidence.parse(data)),
     "log": lambda data: logs.encode(logs.parse(data)),
     "ccel": lambda data: ccel.encode_table(ccel.parse_table(data)),
-    "credential": lambda data: credential.from_file(data).to_file(),
 }
 
 
@@ -205,6 +200,84 @@ def test_no_damaged_part_of_a_quote_is_accepted(data: DataObject) -> None:
     assert [part.lstrip(b"\0") for part in theirs.parts] == [
         part.lstrip(b"\0") for part in ours.parts
     ]
+
+
+@st.composite
+def selections(draw: DrawFn) -> tuple[tuple[str, int, frozenset[int]], ...]:
+    """Banks of a quote, each with the size of its bitmap and its PCRs; also of no real TPM."""
+    labels = draw(st.permutations(("sha1", "sha256", "sha384")))
+    found = []
+    for label in labels[: draw(st.integers(1, 3))]:
+        size = draw(st.integers(0, 5))
+        indices = st.frozensets(st.integers(0, max(8 * size - 1, 0)), max_size=3 if size else 0)
+        found.append((label, size, draw(indices)))
+    return tuple(found)
+
+
+def quoting(banks: tuple[tuple[str, int, frozenset[int]], ...]) -> tuple[bytes, bytes]:
+    """A quote of whatever PCRs, and a payload whose keys, digests and lock object are right."""
+    values = {
+        label: {
+            index: hashlib.new(label, bytes((index,)), usedforsecurity=False).digest()
+            for index in sorted(indices)
+        }
+        for label, _, indices in banks
+    }
+    selected = struct.pack(">I", len(banks)) + b"".join(
+        struct.pack(">HB", software_tpm.ALG[label], size)
+        + sum(1 << index for index in indices).to_bytes(size, "little")
+        for label, size, indices in banks
+    )
+    digest = hashlib.sha256(b"".join(v for some in values.values() for v in some.values())).digest()
+    end = software_tpm.tpm2b(digest)
+    none = replace(TPM, banks={}).message(bytes(32), digest=digest)
+    message = none.removesuffix(bytes(4) + end) + selected + end
+    usual = {
+        label: {index: value for index, value in some.items() if index < 24 and index != 10}
+        for label, some in values.items()
+    }
+    payload = {
+        1: message,
+        2: TPM.sign(message),
+        3: TPM.ak_public,
+        4: sorted(
+            [software_tpm.ALG[label], [[*pair] for pair in some.items()]]
+            for label, some in values.items()
+            if some
+        ),
+        5: None,
+        6: SEEDS_CERTIFICATE,
+        7: EK.public,
+        8: software_tpm.lock_object({label: some for label, some in usual.items() if some}),
+    }
+    return message, cbor2.dumps(payload, canonical=True)
+
+
+@EXAMPLES
+@given(banks=selections())
+@example(banks=(("sha256", 4, frozenset({0, 31})),))
+@example(banks=(("sha256", 4, frozenset({0, 23})),))
+@example(banks=(("sha256", 3, frozenset({10})),))
+def test_a_signed_quote_of_any_selection_is_verified_with_its_lock_or_refused(
+    banks: tuple[tuple[str, int, frozenset[int]], ...],
+) -> None:
+    message, payload = quoting(banks)
+    selected = {index for _, _, indices in banks for index in indices}
+    known = all(1 <= size <= 4 for _, size, _ in banks) and max(selected, default=0) < 24
+    try:
+        assert attest.encode(attest.parse(message)) == message
+    except MalformedEvidence:
+        assert not known
+    else:
+        assert known
+    trust = tpm_node.Trust(roots=(EndorsementRoot(software_tpm.root_certificate_once()),))
+    try:
+        node = tpm_node.authenticate(evidence.parse(payload), trust=trust, now=software_tpm.NOW)
+    except (MalformedEvidence, RefusedEvidence):
+        assert not known or selected <= {10}
+    else:
+        assert known
+        assert node.lock is not None
 
 
 @EXAMPLES

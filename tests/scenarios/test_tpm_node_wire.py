@@ -108,13 +108,18 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, grpc.StatusCode]] = {
     "no ticket": ({"ticket": b""}, "challenge_invalid", grpc.StatusCode.INVALID_ARGUMENT),
     "large ticket": (
         {"ticket": bytes(1 << 20)},
-        "challenge_invalid",
+        "payload_too_large",
         grpc.StatusCode.INVALID_ARGUMENT,
     ),
     "no ak": ({"ak_public": b""}, "evidence_malformed", grpc.StatusCode.INVALID_ARGUMENT),
     "large certificate": (
-        {"ek_certificate": bytes(1 << 20)},
+        {"ek_certificate": bytes(16 << 10)},
         "evidence_malformed",
+        grpc.StatusCode.INVALID_ARGUMENT,
+    ),
+    "very large certificate": (
+        {"ek_certificate": bytes(1 << 20)},
+        "payload_too_large",
         grpc.StatusCode.INVALID_ARGUMENT,
     ),
     "another ek": (

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
-from sealward_devkit.demo.stage import Process, Stage, WentWrong
+from sealward_devkit.demo.stage import Stage, WentWrong
 from sealward_devkit.tpm import boot, machine
 
 if TYPE_CHECKING:
@@ -21,16 +18,16 @@ if TYPE_CHECKING:
 
     from sealward_devkit.demo.stage import Json
 
-IMAGES: Final = {"agent-1.0": "agent 1.0", "agent-1.1": "agent 1.1"}  # what the reference set lists
-SET: Final = "agent-images"
+IMAGES: Final = {"agent-1.0": "agent 1.0", "agent-1.1": "agent 1.1"}  # what reference sets list
+SET: Final = "agent-images"  # of all launch digests; a boot is described by a set of its own
 TRUST: Final = "trust.json"
-_PORTS: Final = 50  # tries to find two free ones side by side
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A reference value: what an administrator withdraws."""
+    """A reference value in its set: what an administrator withdraws."""
 
+    set_name: str
     kind: str
     key: str
 
@@ -113,7 +110,7 @@ class Software:
 
     def value(self, stage: Stage, image: str) -> Value:
         """Return the launch digest."""
-        return Value("measurement", _launch(stage, image))
+        return Value(SET, "measurement", _launch(stage, image))
 
     def digests(self, stage: Stage, image: str) -> frozenset[str]:
         """Return the launch digest."""
@@ -143,15 +140,16 @@ class Tpm:
         """Import the CA as a development anchor and two images' PCRs; allow all TPMs but one."""
         root, issuer = f"tpm-ca/{machine.ROOT}", f"tpm-ca/{machine.ISSUER}"
         stage.run("sealward", "trust-anchor", "add", "--development", root, issuer)
-        of_set = ("--trust", TRUST, "--name", SET)
-        document = stage.run("sealward-devkit", "tpm", "reference", *IMAGES, *of_set)
-        (stage.folder / "reference.json").write_text(json.dumps(document))
-        stage.run("sealward", "reference", "import", "reference.json")
+        for image in IMAGES:
+            described = stage.run("sealward-devkit", "tpm", "reference", image, "--trust", TRUST)
+            (stage.folder / f"{image}.json").write_text(json.dumps(described))
+            stage.run("sealward", "reference", "import", f"{image}.json")
         for name in self._machines():
             if name != "node-4":
                 stage.run("sealward", "platform", "allow", machine.platform_id(_at(stage, name)))
-        count = len(cast("list[Json]", document["values"]))
-        return f"swtpm's CA as a development anchor, {count} PCR values of 2 images, 4 of 5 TPMs"
+        return (
+            "swtpm's CA as a development anchor, a reference set for each of 2 boots, 4 of 5 TPMs"
+        )
 
     def attester(self, stage: Stage, launch: Launch) -> str:
         """Start the machine's TPM, measure a boot into it, and point the agent to it."""
@@ -164,7 +162,7 @@ class Tpm:
     def value(self, stage: Stage, image: str) -> Value:
         """Return the value of the agent's register."""
         trust = (stage.folder / TRUST).read_bytes()
-        return Value("pcr", boot.value_of(image, 12, trust))
+        return Value(image, "pcr", boot.value_of(image, 12, trust))
 
     def digests(self, stage: Stage, image: str) -> frozenset[str]:
         """Return the values of all registers."""
@@ -181,10 +179,10 @@ class Tpm:
 
     def _start(self, stage: Stage, name: str) -> int:
         for _ in range(3):  # another process may take the ports in between
-            port = _free_pair()
+            port = machine.free_port()
             command = ("sealward-devkit", "tpm", "run", f"tpm-{name}", "--port", str(port))
             process = stage.start(f"tpm-{name}", *command)
-            if _answers(process, port + 1):
+            if machine.answers(process.popen, port):
                 self._ports[name] = port
                 return port
         raise WentWrong(f"the TPM of {name} did not start")
@@ -210,23 +208,3 @@ def _image(title: str, digest: str) -> Json:
 
 def _at(stage: Stage, name: str) -> Path:
     return stage.folder / f"tpm-{name}"
-
-
-def _answers(process: Process, port: int) -> bool:
-    deadline = time.monotonic() + 20
-    while process.popen.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _free_pair() -> int:
-    for _ in range(_PORTS):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            with suppress(OSError, OverflowError):
-                second.bind(("127.0.0.1", port + 1))
-                return port
-    raise WentWrong("there are no two free ports side by side")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sealward_devkit.demo.callers import Caller, Stream, features, labels, model_file
-from sealward_devkit.demo.hardware import SET, TRUST, Hardware, Launch, Value
+from sealward_devkit.demo.hardware import TRUST, Hardware, Launch, Value
 from sealward_devkit.demo.stage import Json, Process, Stage, WentWrong, require, wait_for
 
 TRUST_DOMAIN: Final = "development.demo.sealward.invalid"
@@ -356,7 +356,7 @@ def _withdraw_over_rest(stage: Stage, value: Value) -> None:
     ca = stage.folder / "ca.pem"
     ca.write_text(account["ca"])
     response = httpx.post(
-        f"{account['server']}/v1/reference-sets/{SET}/withdrawals",
+        f"{account['server']}/v1/reference-sets/{value.set_name}/withdrawals",
         json={"kind": value.kind, "key": value.key, "reason": "a vulnerability in agent 1.0"},
         headers={"Authorization": f"Bearer {account['token']}"},
         verify=str(ca),

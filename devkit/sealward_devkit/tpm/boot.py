@@ -125,24 +125,20 @@ def registers(events: tuple[Measured, ...], bank: str = "sha256") -> dict[int, b
     return values
 
 
-def reference_values(
-    images: tuple[str, ...], trust_configuration: bytes
-) -> list[dict[str, object]]:
-    """Return the values of a reference set (docs/specs/tpm-node.md 6) that covers these images."""
-    found: dict[str, dict[str, object]] = {}
-    for image in images:
-        for register, value in registers(boot(image, trust_configuration)).items():
-            key = f"sha256/{register}/{value.hex()}"
-            if key in found:  # images share a firmware, and what nothing measures into
-                found[key]["name"] = f"development boot, PCR {register}"
-                continue
-            found[key] = {
+def reference_values(image: str, trust_configuration: bytes) -> list[dict[str, object]]:
+    """Return the values of a reference set that describes a boot (docs/specs/tpm-node.md 6)."""
+    return [
+        {
+            "kind": "pcr",
+            "key": f"sha256/{register}/{value.hex()}",
+            "value": {
                 "name": f"{image}, PCR {register}",
                 "components": list(_COVERS.get(register, ())),
-                "clock": None,
                 "trust_config": "image" if register == _TRUST_REGISTER else None,
-            }
-    return [{"kind": "pcr", "key": key, "value": value} for key, value in found.items()]
+            },
+        }
+        for register, value in registers(boot(image, trust_configuration)).items()
+    ]
 
 
 def value_of(image: str, register: int, trust_configuration: bytes) -> str:

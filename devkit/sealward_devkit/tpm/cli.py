@@ -108,12 +108,12 @@ def extend(*, text: str, port: int, pcr: int, as_json: bool) -> None:
 
 
 @tpm.command("reference")
-@click.argument("images", nargs=-1, required=True)
+@click.argument("image")
 @_TRUST
-@click.option("--name", default="boot-images", show_default=True, help="Of the reference set.")
+@click.option("--name", help="Of the reference set; that of the image unless given.")
 @_JSON
-def reference(*, images: tuple[str, ...], trust: Path, name: str, as_json: bool) -> None:
-    """Print the reference set of the development IMAGES, to be imported."""
+def reference(*, image: str, trust: Path, name: str | None, as_json: bool) -> None:
+    """Print the reference set of a boot of the development IMAGE, to be imported."""
     del as_json  # the set is JSON either way
-    values = boot.reference_values(images, trust.read_bytes())
-    click.echo(json.dumps({"name": name, "not_after": None, "values": values}, indent=2))
+    values = boot.reference_values(image, trust.read_bytes())
+    click.echo(json.dumps({"name": name or image, "not_after": None, "values": values}, indent=2))

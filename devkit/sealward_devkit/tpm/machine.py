@@ -13,7 +13,7 @@ import socket
 import struct
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -33,16 +33,18 @@ PACKAGES: Final = "swtpm swtpm-tools"
 EVENT_LOG: Final = "event.log"
 ROOT: Final = "swtpm-localca-rootca-cert.pem"
 ISSUER: Final = "issuercert.pem"
+CERTIFICATE: Final = "ek-secp384r1.crt"  # of the key that the agent prefers: ECC is faster
 
 _HOST: Final = "127.0.0.1"
 _SETUP_SECONDS: Final = 120
 _WAIT_SECONDS: Final = 20.0
+_PAUSE_SECONDS: Final = 0.02
+_PORTS: Final = 50  # tries to find two free ones side by side
 _ALGORITHM: Final = {"sha256": 0x000B, "sha384": 0x000C}
 _SESSIONS: Final = 0x8002
 _PCR_EXTEND: Final = 0x00000182
 _EMPTY_PASSWORD: Final = struct.pack(">IHBH", 0x40000009, 0, 0, 0)
 _HEADER: Final = 10
-_CERTIFICATE: Final = "ek-secp384r1.crt"  # of the key that the agent prefers: ECC is faster
 
 
 def require_programs() -> None:
@@ -75,25 +77,30 @@ def create(folder: Path, ca: Path) -> str:
         _configure(folder, ca)
     except OSError as error:
         raise DevelopmentFilesError(f"cannot write {folder}: {error.strerror}") from error
-    command = ["swtpm_setup", "--tpm2", "--tpm-state", str(folder / "state"), "--createek"]
-    command += ["--create-ek-cert", "--lock-nvram", "--overwrite", "--vmid", folder.name]
-    command += ["--config", str(folder / "setup.conf"), "--pcr-banks", ",".join(BANKS)]
-    command += ["--write-ek-cert-files", str(folder / "ek"), "--logfile", str(folder / "setup.log")]
+    arguments = ["swtpm_setup", "--tpm2", "--tpm-state", str(folder / "state"), "--createek"]
+    arguments += ["--create-ek-cert", "--lock-nvram", "--overwrite", "--vmid", folder.name]
+    arguments += ["--config", str(folder / "setup.conf"), "--pcr-banks", ",".join(BANKS)]
+    arguments += [
+        "--write-ek-cert-files",
+        str(folder / "ek"),
+        "--logfile",
+        str(folder / "setup.log"),
+    ]
     done = subprocess.run(  # noqa: S603 - the programs above, with paths of ours
-        command, capture_output=True, text=True, timeout=_SETUP_SECONDS, check=False
+        arguments, capture_output=True, text=True, timeout=_SETUP_SECONDS, check=False
     )
     if done.returncode:
         raise DevelopmentFilesError(f"swtpm_setup failed; see {folder / 'setup.log'}")
     return platform_id(folder)
 
 
-def platform_id(folder: Path) -> str:
-    """Return what the control plane calls the machine's TPM.
+def platform_id(folder: Path, certificate: str = CERTIFICATE) -> str:
+    """Return what the control plane calls the machine's TPM: the key of `certificate`.
 
     Raises:
         DevelopmentFilesError: the folder holds no machine.
     """
-    path = folder / "ek" / _CERTIFICATE
+    path = folder / "ek" / certificate
     try:
         key = x509.load_der_x509_certificate(path.read_bytes()).public_key()
     except (OSError, ValueError) as error:
@@ -109,11 +116,47 @@ def become(folder: Path, port: int) -> NoReturn:
         DevelopmentFilesError: swtpm is missing.
     """
     require_programs()
-    command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder / 'state'}"]
-    command += ["--server", f"type=tcp,bindaddr={_HOST},port={port}"]
-    command += ["--ctrl", f"type=tcp,bindaddr={_HOST},port={port + 1}"]
-    command += ["--flags", "not-need-init,startup-clear"]
-    os.execvp(command[0], command)  # noqa: S606 - no shell: a program of the list above
+    arguments = command(folder, port)
+    os.execvp(arguments[0], arguments)  # noqa: S606 - no shell: a program of the list above
+
+
+def command(folder: Path, port: int) -> list[str]:
+    """Return what runs the TPM of this machine at `port`, with its control port at the next one."""
+    return [
+        *("swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder / 'state'}"),
+        *("--server", f"type=tcp,bindaddr={_HOST},port={port}"),
+        *("--ctrl", f"type=tcp,bindaddr={_HOST},port={port + 1}"),
+        *("--flags", "not-need-init,startup-clear"),
+    ]
+
+
+def free_port() -> int:
+    """Return a port that is free, as the next one is; another process may take them meanwhile.
+
+    Raises:
+        DevelopmentFilesError: there is no such pair.
+    """
+    for _ in range(_PORTS):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind((_HOST, 0))
+            port: int = first.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                second.bind((_HOST, port + 1))
+                return port
+    raise DevelopmentFilesError("there are no two free ports side by side")
+
+
+def answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the TPM that was started at `port` listens; False when it ended or never does.
+
+    Asked is its control port: the data port takes one client at a time.
+    """
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection((_HOST, port + 1), timeout=1):
+            return True
+        time.sleep(_PAUSE_SECONDS)
+    return False
 
 
 def measure(port: int, events: Sequence[Measured]) -> None:
@@ -139,7 +182,7 @@ def _connect(port: int) -> socket.socket:
         except ConnectionRefusedError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.02)
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _extend(connection: socket.socket, event: Measured) -> None:

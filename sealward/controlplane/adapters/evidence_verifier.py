@@ -71,6 +71,7 @@ class LibraryVerifier:
             verifier_build=self._build,
             anchors_digest=self.anchors.digest if tpm is None else _digest(tpm),
             lock=None if node is None else node.lock,
+            quote=None if node is None else node.quote,
         )
 
 

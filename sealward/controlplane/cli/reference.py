@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from sealward.controlplane.cli.reference_files import files
 from sealward.controlplane.cli.reference_pcr import pcr
 from sealward.controlplane.cli.remote import Remote, remote, segment
 from sealward.controlplane.cli.terminal import Failure, write_json
@@ -34,6 +35,7 @@ def reference() -> None:
     """Import reference sets and withdraw what no longer holds."""
 
 
+reference.add_command(files)
 reference.add_command(pcr)
 
 

@@ -1,4 +1,4 @@
-"""`sealward reference pcr`: the TPM registers of a machine that was reviewed, as a reference set.
+"""`sealward reference pcr`: the boot of a machine that was reviewed, as a reference set.
 
 Nothing is verified here: the values are those of the file, and what the file is worth is what the
 machine it was made on is worth. The control plane reads the document again when it is imported.
@@ -7,18 +7,15 @@ machine it was made on is worth. The control plane reads the document again when
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from sealward.controlplane.cli.terminal import Failure, write_json, write_table
-from sealward.controlplane.domain.reference_values import (
-    COMPONENTS,
-    FIRMWARE_PCRS,
-    PCR_BANKS,
-)
+from sealward.controlplane.domain import boots
+from sealward.controlplane.domain.boots import PCR_BANKS, Register
+from sealward.controlplane.domain.reference_values import COMPONENTS
 from sealward.verifier import registry
 from sealward.verifier.formats.tpm import evidence, pcr_file
 from sealward.verifier.formats.tpm.pcr import PCR_COUNT, PcrBank, PcrSelection, split_raw
@@ -27,15 +24,6 @@ from sealward.verifier.rats.errors import VerifierError
 _BANKS: Final = {bank.label: bank for bank in PCR_BANKS}
 _INDEX_DIGITS: Final = 2
 _USUAL_PCRS: Final = 24  # that a selection of `tpm2_pcrread` can name
-
-
-@dataclass(frozen=True, slots=True)
-class _Register:
-    """One register as FILE has it; `value` is lower-case hex."""
-
-    bank: str
-    index: int
-    value: str
 
 
 def _selection(
@@ -112,37 +100,35 @@ def pcr(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Turn the TPM registers in FILE into a reference set.
+    """Turn the TPM registers in FILE into a reference set: one boot.
 
     FILE is what `tpm2_pcrread -o` (name its registers with --pcrs) or `tpm2_quote -o` wrote, or the
     evidence envelope of a node. Take it on a machine in the very state that you reviewed: every
-    value in it will be believed.
+    value in it will be believed. Nodes match it when they quote these registers and no others.
     """
     registers = _registers(file, selection)
-    quoted = {register.index for register in registers}
-    asked = {*components, *(() if trust_config is None else (trust_config,))}
-    if asked - quoted:
-        raise Failure(
-            f"{file} has no PCR {min(asked - quoted)}", "read that register too, or leave it out"
-        )
+    vouching = {*components, *(() if trust_config is None else (trust_config,))}
+    absent = vouching - {register.index for register in registers}
+    if absent:
+        raise Failure(f"{file} has no PCR {min(absent)}", "read that register too, or leave it out")
+    _require_boot(file, registers, vouching)
     document: dict[str, Any] = {
         "name": name,
         "not_after": None,
         "values": [
             {
                 "kind": "pcr",
-                "key": f"{register.bank}/{register.index}/{register.value}",
+                "key": register.key,
                 "value": {
                     "name": f"{name}, PCR {register.index}",
                     "components": components.get(register.index, []),
-                    "clock": None,
                     "trust_config": "image" if register.index == trust_config else None,
                 },
             }
             for register in registers
         ],
     }
-    _write(output, document)
+    write_document(output, document)
     if as_json:
         write_json(document)
         return
@@ -161,7 +147,8 @@ def pcr(
     )
 
 
-def _registers(file: Path, selection: PcrSelection | None) -> tuple[_Register, ...]:
+def _registers(file: Path, selection: PcrSelection | None) -> tuple[Register, ...]:
+    """Return the registers in a file but PCR 10, which a quote may have and no boot does."""
     with file.open("rb") as opened:
         data = opened.read(registry.MAX_FILE_BYTES + 1)
     try:
@@ -177,20 +164,28 @@ def _registers(file: Path, selection: PcrSelection | None) -> tuple[_Register, .
             f"{file} has values of the bank {weak[0]}, which nothing can rest on",
             f"quote or read one of {', '.join(_BANKS)} alone",
         )
-    registers = tuple(
-        _Register(bank.bank.label, index, value.hex())
+    return tuple(
+        Register(bank.bank.label, index, value.hex())
         for bank in banks
         for index, value in bank.values
+        if index != boots.RUNTIME_PCR
     )
-    empty = [
-        one.index for one in registers if one.index < FIRMWARE_PCRS and not one.value.strip("0")
-    ]
-    if empty:
+
+
+def _require_boot(file: Path, registers: tuple[Register, ...], vouching: set[int]) -> None:
+    """Refuse what the control plane would refuse to import."""
+    for register in registers:
+        against = boots.objection(register, vouches=register.index in vouching)
+        if against is not None:
+            raise Failure(
+                against,
+                "let machines measure it, or neither read it here nor have nodes quote it",
+            )
+    against = boots.mixture(registers)
+    if against is not None:
         raise Failure(
-            f"PCR {empty[0]} is all zeros: the firmware of this machine measures nothing into it",
-            "switch measured boot on; values that root can write afterwards promise nothing",
+            f"{file} is not one boot: {against}", "read PCRs 0 to 7 and more, all of one bank"
         )
-    return registers
 
 
 def _banks(data: bytes) -> tuple[PcrBank, ...]:
@@ -205,7 +200,8 @@ def _banks(data: bytes) -> tuple[PcrBank, ...]:
     return pcr_file.parse(data)
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """Write a reference set into a new file; Failure when there is one."""
     try:
         with path.open("x", encoding="ascii") as file:
             file.write(json.dumps(document, indent=2) + "\n")

@@ -31,7 +31,6 @@ MAX_SIGNATURES: Final = 32  # far above any quorum of witnesses
 _ED25519: Final = b"\x01"  # C2SP signed-note: the algorithm byte
 _KEY_HASH_BYTES: Final = 4
 _PUBLIC_BYTES: Final = 32
-_SIGNATURE_BYTES: Final = 64
 _MAX_SIZE: Final = (1 << 63) - 1
 _MAX_NAME_CHARS: Final = 260  # a DNS name and "/log"
 _PREFIX: Final = "\u2014 "

@@ -59,6 +59,7 @@ class Code(StrEnum):
     evidence_malformed = "evidence_malformed"
     evidence_refused = "evidence_refused"
     binding_mismatch = "binding_mismatch"
+    runtime_log_gap = "runtime_log_gap"  # it begins elsewhere than where the proven part ends
     instance_changed = "instance_changed"  # the same key, another instance of the TEE
     credential_missing = "credential_missing"  # TPM evidence, and no credential was opened
     credential_invalid = "credential_invalid"  # the proof is not of the credential for these keys

@@ -9,7 +9,6 @@ from typing import Final
 
 from sealward.controlplane.domain.nodes import ClockClass
 
-DEFAULT_TTL: Final = timedelta(seconds=300)
 CEILING: Final = timedelta(seconds=3600)
 HOST_CLOCK_CEILING: Final = timedelta(seconds=60)  # F4: the host can slow or pause that clock
 

@@ -8,15 +8,11 @@ from enum import StrEnum, unique
 from typing import Final
 
 from sealward.controlplane.domain.records import JsonText
-from sealward.verifier.wire.tcg_hash import HashAlg
 
+MAX_DOCUMENT_VALUES: Final = 20_000  # one import is one transaction, while other writers wait
 MAX_DOCUMENT_BYTES: Final = 8 * 1024 * 1024  # of one import: its most values with room for names
 
 COMPONENTS: Final = ("firmware", "kernel", "cmdline", "rootfs", "agent")  # that a digest may cover
-
-FIRMWARE_PCRS: Final = 8  # firmware that measures extends at least a separator into PCRs 0 to 7
-# Banks whose values may be promised; nothing can rest on SHA-1.
-PCR_BANKS: Final = (HashAlg.SHA256, HashAlg.SHA384, HashAlg.SHA512)
 
 
 @unique

@@ -7,7 +7,9 @@ as they are committed. What it pushes comes from the database; a bell only makes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
@@ -20,6 +22,7 @@ from sealward.controlplane.rpc.calls import (
     Lane,
     agent_version,
     credential_message,
+    list_part,
     require_protocol,
     require_purpose,
 )
@@ -44,6 +47,7 @@ from sealward.verifier.rats.binding import Purpose, thumbprint
 POLL_S: Final = 5.0
 RENEWAL_JITTER: Final = 0.1  # renewals of a fleet that started together spread over this share
 _PUSHED_AT_ONCE: Final = 64
+_ATTESTING_AT_ONCE: Final = 2  # of one node: the second where a lost connection left one behind
 _MESSAGE_PAUSE_S: Final = 0.05  # between two messages of one stream: no node crowds out another
 _MAX_SEQUENCE: Final = (1 << 63) - 1  # what the database column holds
 
@@ -76,6 +80,7 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
         self._database = database
         self._bells = bells
         self._jitter = jitter
+        self._attesting: Counter[str] = Counter()
         self._renewals: dict[str, datetime] = {}  # when this process means to push a challenge next
 
     async def _abort(
@@ -114,13 +119,15 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
                     evidence=request.evidence,
                     tls_spki=peer.tls_spki,
                     received=received,
+                    runtime_log=list_part(request),
                 ),
                 workloads=tuple(request.workloads),
                 certificate_not_after=peer.not_after,
                 agent_version=agent_version(request.agent),
                 correlation_id=correlation_id,
             )
-            answer = await self._desk.decide(lambda: self._attestation.attest(call))
+            with self._one_of(thumbprint(peer.tls_spki).hex()):
+                answer = await self._desk.decide(lambda: self._attestation.attest(call))
             return self._response(answer, peer, received, correlation_id)
         except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
             await self._abort(context, error, "Attest", correlation_id)
@@ -147,6 +154,23 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
         except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
             await self._abort(context, error, "Watch", correlation_id)
 
+    @contextmanager
+    def _one_of(self, node_id: str) -> Iterator[None]:
+        """Count an attestation of this node while it waits and is decided.
+
+        Raises:
+            Refused: `rate_limited`: no node fills the lane that all share.
+        """
+        if self._attesting[node_id] >= _ATTESTING_AT_ONCE:
+            raise Refused(Code.rate_limited, "this node has attestations under way already")
+        self._attesting[node_id] += 1
+        try:
+            yield
+        finally:
+            self._attesting[node_id] -= 1
+            if not self._attesting[node_id]:
+                del self._attesting[node_id]
+
     def _response(
         self, answer: AttestAnswer, peer: Peer, received: datetime, correlation_id: str
     ) -> agent_pb2.AttestResponse:
@@ -160,6 +184,7 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
             content_keys=[agent_pb2.WrappedSecret(ciphertext=c) for c in answer.content_keys],
             ratchet=agent_pb2.WrappedSecret(ciphertext=answer.ratchet),
             attest_again_in_ms=renew_after_ms,
+            runtime_log_next=answer.runtime_log_next,
             refused=[
                 agent_pb2.LeaseDenial(
                     workload=denial.workload,

@@ -15,6 +15,7 @@ from sealward.controlplane.domain.records import RandomBytes
 from sealward.controlplane.services.challenges import ChallengeService, IssuedChallenge
 from sealward.controlplane.services.ports import Clock
 from sealward.protos import agent_pb2
+from sealward.verifier.composite.ima_log import ListPart
 from sealward.verifier.formats.tpm.credential import Credential
 from sealward.verifier.rats.binding import Purpose
 
@@ -117,6 +118,15 @@ def credential_message(credential: Credential) -> agent_pb2.TpmCredential:
     return agent_pb2.TpmCredential(
         id_object=credential.id_object, encrypted_secret=credential.encrypted_secret
     )
+
+
+def list_part(
+    request: agent_pb2.EnrollRequest | agent_pb2.AttestRequest,
+) -> ListPart | None:
+    """Return the part of the runtime log that came along, or None."""
+    if not request.HasField("runtime_log"):
+        return None
+    return ListPart(first=request.runtime_log.first, data=request.runtime_log.data)
 
 
 def require_protocol(version: int) -> None:

@@ -11,6 +11,7 @@ from sealward.controlplane.rpc.calls import (
     Desk,
     agent_version,
     credential_message,
+    list_part,
     require_protocol,
     require_purpose,
 )
@@ -102,6 +103,7 @@ class EnrollmentListener(agent_pb2_grpc.EnrollmentServicer):
                     tls_spki=_bound_key(request.binding),
                     received=received,
                     credential_proof=request.credential_proof,
+                    runtime_log=list_part(request),
                 ),
                 proof=request.proof,
                 join_token=request.join_token,
@@ -133,6 +135,7 @@ def _response(answer: EnrollAnswer, correlation_id: str) -> agent_pb2.EnrollResp
         answer=_ANSWERS[answer.admission],
         node_id=answer.node_id,
         retry_after_ms=_RETRY_MS[answer.admission],
+        runtime_log_next=answer.runtime_log_next,
     )
     if answer.certificate is not None:
         response.certificate_chain.extend(answer.certificate.chain)

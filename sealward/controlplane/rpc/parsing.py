@@ -2,13 +2,14 @@
 
 gRPC parses requests before a handler sees them and answers what does not parse with a status of its
 own and the parser's text. Here a request reaches the handler's side as bytes, so that this refusal
-has a code and a correlation id too, and says nothing of our insides.
+has a code and a correlation id too, and says nothing of our insides. It has been measured by then:
+what is larger than its method needs is not parsed and waits nowhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import grpc
 import grpc.aio
@@ -16,9 +17,20 @@ from google.protobuf.message import DecodeError
 
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.records import RandomBytes
+from sealward.controlplane.rpc.arrivals import Arrivals
 from sealward.controlplane.rpc.errors import abort
 from sealward.controlplane.rpc.peer import Context
+from sealward.controlplane.services.evidence import MAX_EVIDENCE_BYTES
+from sealward.protos import agent_pb2
+from sealward.protos.tpm_node import MAX_RUNTIME_LOG
 
+_MAX_REST: Final = 64 << 10  # of a request beside evidence and log: binding and names, below 16 KiB
+MAX_MESSAGE: Final = MAX_EVIDENCE_BYTES + MAX_RUNTIME_LOG + _MAX_REST
+_BUDGETS: Final = {  # in bytes; other methods take evidence
+    "GetChallenge": 4 << 10,  # a key
+    "GetCredential": 32 << 10,  # keys, and a certificate of at most 8 KiB
+    "Watch": 128 << 10,  # a wipe statement of at most 64 KiB
+}
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 _Stream: TypeAlias = Callable[[AsyncIterator[Any], Context], AsyncIterator[Any]]
@@ -31,11 +43,15 @@ class StrictParsing(grpc.aio.ServerInterceptor):
     Args:
         random_bytes: for correlation ids.
         count: told of every refusal, by call and code.
+        arrivals: where unary calls wait for their message.
     """
 
-    def __init__(self, random_bytes: RandomBytes, count: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, random_bytes: RandomBytes, count: Callable[[str, str], None], arrivals: Arrivals
+    ) -> None:
         self._random_bytes = random_bytes
         self._count = count
+        self._arrivals = arrivals
 
     async def intercept_service(
         self,
@@ -49,19 +65,21 @@ class StrictParsing(grpc.aio.ServerInterceptor):
         parse = cast("_Parse", handler.request_deserializer)  # the contract sets one everywhere
         call = handler_call_details.method.rpartition("/")[2]
         if handler.unary_unary is not None:  # the casts: handlers of grpc.aio are coroutines
-            return grpc.unary_unary_rpc_method_handler(
+            # On the wire a stream of one message is the same; but gRPC waits for that of a unary
+            # call itself, without end.
+            return grpc.stream_unary_rpc_method_handler(
                 self._unary(call, parse, cast("_Unary", handler.unary_unary)),
                 response_serializer=handler.response_serializer,
             )
         return grpc.stream_stream_rpc_method_handler(
-            _stream(parse, cast("_Stream", handler.stream_stream)),
+            _stream(call, parse, cast("_Stream", handler.stream_stream)),
             response_serializer=handler.response_serializer,
         )
 
     def _unary(self, call: str, parse: _Parse, behaviour: _Unary) -> _Unary:
-        async def behave(data: bytes, context: Context) -> Any:  # noqa: ANN401 - the method's answer
+        async def behave(_: object, context: Context) -> Any:  # noqa: ANN401 - the method's answer
             try:
-                request = _parsed(parse, data)
+                request = _parsed(call, parse, await self._arrivals.message(context))
             except Refused as error:
                 correlation_id = self._random_bytes(8).hex()
                 await abort(
@@ -76,10 +94,10 @@ class StrictParsing(grpc.aio.ServerInterceptor):
         return behave
 
 
-def _stream(parse: _Parse, behaviour: _Stream) -> _Stream:
+def _stream(call: str, parse: _Parse, behaviour: _Stream) -> _Stream:
     async def parsed(incoming: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for data in incoming:
-            yield _parsed(parse, data)  # a stream's handler answers refusals itself
+            yield _parsed(call, parse, data)  # a stream's handler answers refusals itself
 
     async def behave(incoming: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
         async for message in behaviour(parsed(incoming), context):
@@ -88,8 +106,27 @@ def _stream(parse: _Parse, behaviour: _Stream) -> _Stream:
     return behave
 
 
-def _parsed(parse: _Parse, data: bytes) -> Any:  # noqa: ANN401 - whichever message the method takes
+def _parsed(call: str, parse: _Parse, data: bytes) -> Any:  # noqa: ANN401 - whichever message the method takes
+    if len(data) > _BUDGETS.get(call, MAX_MESSAGE):
+        raise _too_large("the request")
     try:
-        return parse(data)
+        request = parse(data)
     except DecodeError:
         raise Refused(Code.invalid_request, "the request is not a message of this method") from None
+    if isinstance(request, agent_pb2.EnrollRequest | agent_pb2.AttestRequest):
+        _require_sizes(request, len(data))
+    return request
+
+
+def _require_sizes(request: agent_pb2.EnrollRequest | agent_pb2.AttestRequest, whole: int) -> None:
+    evidence, log = len(request.evidence), len(request.runtime_log.data)
+    if evidence > MAX_EVIDENCE_BYTES:
+        raise _too_large("the evidence")
+    if log > MAX_RUNTIME_LOG:
+        raise _too_large("the runtime log")
+    if whole - evidence - log > _MAX_REST:
+        raise _too_large("what came beside evidence and runtime log")
+
+
+def _too_large(what: str) -> Refused:
+    return Refused(Code.payload_too_large, f"{what} is larger than any that is in order")

@@ -37,6 +37,7 @@ from sealward.verifier.wire import json
 _INTEGRITY: Final = frozenset(
     (
         "unknown_measurement",
+        "boot_unknown",
         "debug_enabled",
         "distrusted",
         "platform_denied",
@@ -96,6 +97,11 @@ class Appraised:
     clock: ClockClass
     development: bool
 
+    def cause(self, denial: str, *, before: Posture) -> str:
+        """Return why a lease ends that met `denial`: a posture that has changed, by its reason."""
+        changed = self.posture is not before and denial == Code.posture_noncompliant
+        return (changed and self.code) or denial
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appraiser:
@@ -134,12 +140,7 @@ class Appraiser:
         development = claims.values.get("development") is True
         document = claims.beside(
             {
-                "node": {
-                    "instance": subject.node_id,
-                    "labels": dict(subject.labels),
-                    "agent_version": subject.agent_version,
-                    "development": development,
-                },
+                "node": _node(subject, development=development),
                 "expected": {"trust_config_digest": self.trust_config_digest},
                 "now": rfc3339(now),
             }
@@ -175,6 +176,15 @@ class Appraiser:
             clock=_clock(claims, facts.reference.entries),
             development=development,
         )
+
+
+def _node(subject: Subject, *, development: bool) -> dict[str, json.Canonical]:
+    return {
+        "instance": subject.node_id,
+        "labels": dict(subject.labels),
+        "agent_version": subject.agent_version,
+        "development": development,
+    }
 
 
 def policy_digests(policies: Iterable[LayerPolicy]) -> dict[str, bytes]:

@@ -65,6 +65,7 @@ from sealward.controlplane.services.release_core import (
     seal_ratchet,
 )
 from sealward.controlplane.services.revocation import fence
+from sealward.controlplane.services.runtime_logs import keep
 from sealward.controlplane.services.terms_issuer import IssuedTerms, TermsIssuer
 from sealward.protos.terms import LeaseTermsState, TermsKind
 from sealward.sealing.memory import wipe
@@ -115,6 +116,7 @@ class AttestAnswer:
         denials: workloads asked for and not granted.
         certificate: a fresh node certificate, or None while the present one is young.
         renew_after_ms: when to attest again, from now.
+        runtime_log_next: entries of the node's runtime log that it need not send again.
     """
 
     posture: Posture
@@ -126,6 +128,7 @@ class AttestAnswer:
     denials: tuple[WorkloadDenial, ...]
     certificate: NodeCertificate | None
     renew_after_ms: int
+    runtime_log_next: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,20 +208,21 @@ class AttestationService:
         now = self.clock.now()
         node_id = thumbprint(call.presented.tls_spki).hex()
         authentic = bound.authenticated.claims
-        claims = bound.claims
 
         def read(tx: Transaction) -> tuple[Node, AppraisalFacts, ReleaseFacts]:
             node = require_admitted(tx.nodes.get(node_id))
             scopes = [fences.node(node_id), fences.policy(PolicyKind.RELEASE)]
             scopes += [fences.workload(name) for name in call.workloads]
-            facts = read_appraisal_facts(tx, self.book, claims, more_scopes=scopes, now=now)
+            facts = read_appraisal_facts(
+                tx, self.book, bound.claims, bound.measured, more_scopes=scopes, now=now
+            )
             return node, facts, self.releaser.read(tx, node, call.workloads, facts.epochs)
 
         node, facts, release_facts = self.database.read(read)
         require_same_instance(node, authentic)
         step = ratchet.step(self.keystore, node, bound.binding)
         appraised = self.appraiser.appraise(
-            facts, claims, Subject.of(node), verdicts=authentic.verdicts, now=now
+            facts, facts.claims, Subject.of(node), verdicts=authentic.verdicts, now=now
         )
         certificate = self.certificates.renewed(
             call.presented.tls_spki, node_id, not_after=call.certificate_not_after, now=now
@@ -229,7 +233,7 @@ class AttestationService:
             Case(
                 node=node,
                 appraised=appraised,
-                claims=claims,
+                claims=facts.claims,
                 reference=facts.reference,
                 limits=(
                     *bound.authenticated.limits,
@@ -247,7 +251,10 @@ class AttestationService:
             node_id=node_id,
             active=release_facts.active,
             releases=openable.releases,
-            end_causes={denial.workload: denial.code for denial in openable.denials},
+            end_causes={
+                denial.workload: appraised.cause(denial.code, before=node.posture)
+                for denial in openable.denials
+            },
             held=held,
             leased_models=release_facts.leased_models,
             failure=appraised.failure,
@@ -341,6 +348,7 @@ class AttestationService:
             lease_ledger.apply(tx, evaluation.changes, sequence=issued.sequence)
             tx.nodes.save(_after(node, evaluation, bound, call))
             tx.evidence.put(evidence)
+            keep(tx, node.node_id, bound.runtime_log)
             append_decision(tx, record)
             return issued
 
@@ -381,6 +389,7 @@ class AttestationService:
             denials=evaluation.denials,
             certificate=evaluation.certificate,
             renew_after_ms=_renew_after_ms(evaluation, call.presented.received),
+            runtime_log_next=bound.proven_entries,
         )
 
     def _quarantine(self, call: AttestCall, error: DomainError) -> None:

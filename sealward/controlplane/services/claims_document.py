@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self, cast
 
 from sealward.verifier.rats.claims import Claims
@@ -30,6 +30,11 @@ class ClaimsDocument:
         """Return the document of verified claims."""
         values = claims.to_json()
         return cls(values, json.canonical(values))
+
+    def with_ima(self, told: Mapping[str, json.Canonical]) -> Self:
+        """Return these claims with what a runtime log tells (docs/specs/ima-claims.md 3)."""
+        values = {**self.values, "ima": told}
+        return replace(self, values=values, encoded=json.canonical(values))
 
     @classmethod
     def recorded(cls, text: str) -> Self:

@@ -109,13 +109,13 @@ def latest_evidence(
     node_id: str, bound: BoundEvidence, facts: AppraisalFacts, appraised: Appraised
 ) -> NodeEvidence:
     """Return what is kept of a node, to lower its posture later without asking it (F17)."""
-    claims = JsonText(bound.claims.encoded.decode())
+    claims = JsonText(facts.claims.encoded.decode())
     return NodeEvidence(
         node_id=node_id,
         cmw=bound.evidence,
         evidence_digest=bound.evidence_digest,
         claims=claims,
-        claims_digest=hashlib.sha256(bound.claims.encoded).hexdigest(),
+        claims_digest=hashlib.sha256(facts.claims.encoded).hexdigest(),
         verifier_build=bound.authenticated.verifier_build,
         anchors_digest=bound.authenticated.anchors_digest,
         as_of=bound.challenge.issued,

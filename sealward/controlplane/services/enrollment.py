@@ -60,6 +60,7 @@ from sealward.controlplane.services.node_certificates import NodeCertificate, No
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Clock, Database, Keystore, Transaction
 from sealward.controlplane.services.revocation import fence
+from sealward.controlplane.services.runtime_logs import keep
 from sealward.verifier.rats.binding import thumbprint
 from sealward.verifier.rats.claims import Claims
 from sealward.verifier.wire import json
@@ -106,12 +107,14 @@ class EnrollAnswer:
         node_id: hex thumbprint of the instance.
         certificate: for an admitted node.
         code: coarse reason, empty when admitted.
+        runtime_log_next: entries of the node's runtime log that it need not send again.
     """
 
     admission: Admission
     node_id: str
     certificate: NodeCertificate | None
     code: str
+    runtime_log_next: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,19 +180,15 @@ class EnrollmentService:
         node_id = thumbprint(call.presented.tls_spki).hex()
         facts = self._read(call, bound, node_id, now)
         require_same_instance(facts.known, bound.authenticated.claims)
-        subject = (
-            Subject.of(facts.known)
-            if facts.known
-            else Subject(node_id=node_id, labels=(), agent_version=call.agent_version)
-        )
+        subject = _subject(facts.known, node_id, call)
         appraised = self.appraiser.appraise(
             facts.appraisal,
-            bound.claims,
+            facts.appraisal.claims,
             subject,
             verdicts=bound.authenticated.claims.verdicts,
             now=now,
         )
-        answer = self._ask(facts, bound, appraised, subject, now)
+        answer = self._ask(facts, appraised, subject, now)
         admission = _admission(facts, answer)
         code = _code(facts, appraised, answer) if admission is not Admission.ADMIT else ""
         record = Record.of(
@@ -225,13 +224,18 @@ class EnrollmentService:
             self._store(tx, node, facts.known, now)
             if node is not facts.known:
                 tx.evidence.put(evidence)
+                keep(tx, node_id, bound.runtime_log)
             append_decision(tx, record)
 
         self.database.write(write)
         if _falls(facts.known, node):
             self.wake.sweeps()
         return EnrollAnswer(
-            admission=admission, node_id=node_id, certificate=certificate, code=code
+            admission=admission,
+            node_id=node_id,
+            certificate=certificate,
+            code=code,
+            runtime_log_next=0 if node is facts.known else bound.proven_entries,
         )
 
     def _store(self, tx: Transaction, node: Node, known: Node | None, now: datetime) -> None:
@@ -254,7 +258,7 @@ class EnrollmentService:
         def read(tx: Transaction) -> _Facts:
             scopes = (fences.policy(PolicyKind.ENROLLMENT), fences.node(node_id))
             appraisal = read_appraisal_facts(
-                tx, self.book, bound.claims, more_scopes=scopes, now=now
+                tx, self.book, bound.claims, bound.measured, more_scopes=scopes, now=now
             )
             platform_id = claims.platform_id
             return _Facts(
@@ -310,12 +314,11 @@ class EnrollmentService:
     def _ask(
         self,
         facts: _Facts,
-        bound: BoundEvidence,
         appraised: Appraised,
         subject: Subject,
         now: datetime,
     ) -> EnrollmentAnswer:
-        document = bound.claims.beside(
+        document = facts.appraisal.claims.beside(
             {
                 "posture": appraised.posture.value,
                 "trust_vector": tier_names(appraised.vector),
@@ -338,6 +341,12 @@ class EnrollmentService:
         ]
         require_answered(outcomes)
         return compose_enrollment(outcomes)
+
+
+def _subject(known: Node | None, node_id: str, call: EnrollCall) -> Subject:
+    if known is not None:
+        return Subject.of(known)
+    return Subject(node_id=node_id, labels=(), agent_version=call.agent_version)
 
 
 def require_proof(call: EnrollCall, challenge: Challenge) -> None:

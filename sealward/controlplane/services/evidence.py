@@ -21,15 +21,19 @@ from sealward.controlplane.services.challenges import ChallengeService
 from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.ports import Database
 from sealward.controlplane.services.refusals import MEND, refused
+from sealward.controlplane.services.runtime_logs import ConfirmedLog, MatchableLog, RuntimeLogs
 from sealward.controlplane.services.tpm_nodes import TpmNodes, TpmTrust, is_tpm
+from sealward.protos.tpm_node import MAX_RUNTIME_LOG
 from sealward.protos.trust import TrustConfiguration
 from sealward.sealing import hpke
 from sealward.sealing.errors import SealedModelError
+from sealward.verifier.composite.ima_log import ListPart
 from sealward.verifier.composite.tpm_node import Trust
 from sealward.verifier.formats.tpm.lock import TpmLock
+from sealward.verifier.formats.tpm.quote import VerifiedQuote
 from sealward.verifier.rats import binding as bindings
 from sealward.verifier.rats import errors as verifier_errors
-from sealward.verifier.rats.binding import Binding, Purpose
+from sealward.verifier.rats.binding import Binding, Purpose, thumbprint
 from sealward.verifier.rats.claims import Claims
 
 MAX_EVIDENCE_BYTES: Final = 1 << 20  # a GPU composite with logs stays below; SNP needs 8 KiB
@@ -48,6 +52,7 @@ class Presented:
         tls_spki: DER key of the connection, or the key whose proof of possession was checked.
         received: the instant at which the request arrived.
         credential_proof: of a TPM node that enrols (docs/specs/tpm-node.md 3); else empty.
+        runtime_log: of a TPM node that sends what its kernel measured; else None.
     """
 
     purpose: Purpose
@@ -57,6 +62,7 @@ class Presented:
     tls_spki: bytes
     received: datetime
     credential_proof: bytes = field(default=b"", repr=False)
+    runtime_log: ListPart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,7 @@ class Authenticated:
         anchors_digest: which trust anchors it used.
         lock: what keys for a TPM in the quoted state are locked with; None for other evidence, and
             for a TPM node that sent no lock object.
+        quote: of a TPM, to hold its runtime log against; None for other evidence.
     """
 
     claims: Claims
@@ -79,6 +86,7 @@ class Authenticated:
     verifier_build: str
     anchors_digest: str
     lock: TpmLock | None = None
+    quote: VerifiedQuote | None = field(default=None, repr=False)
 
 
 class EvidenceVerifier(Protocol):
@@ -98,9 +106,11 @@ class BoundEvidence:
         authenticated: what the verifier vouches for.
         evidence: the envelope as received.
         evidence_digest: lower hex SHA-256 of `evidence`.
-        claims: the authenticated claims in the form that policies see.
+        claims: the authenticated claims in the form that policies see, nothing of the runtime log
+            known yet: what it measured is matched when facts are read (facts.py).
         epochs: fence values under which the evidence was verified, beside those that a decision
             reads itself: evidence that they have left behind has to be verified again.
+        runtime_log: as far as the quote proves it; None for a node that never sent one.
     """
 
     challenge: Challenge
@@ -110,6 +120,17 @@ class BoundEvidence:
     evidence_digest: str
     claims: ClaimsDocument
     epochs: Mapping[str, int]
+    runtime_log: ConfirmedLog | None
+
+    @property
+    def measured(self) -> MatchableLog | None:
+        """What the runtime log measured, to be matched with reference values."""
+        return None if self.runtime_log is None else self.runtime_log.log
+
+    @property
+    def proven_entries(self) -> int:
+        """How many entries of the runtime log are proven; 0 without one."""
+        return 0 if self.runtime_log is None else self.runtime_log.entries
 
     @property
     def hpke_public(self) -> bytes:
@@ -126,11 +147,13 @@ class EvidenceGate:
         verifier: EvidenceVerifier,
         challenges: ChallengeService,
         tpm: TpmNodes,
+        runtime_logs: RuntimeLogs,
         trust: TrustConfiguration,
     ) -> None:
         self._verifier = verifier
         self._challenges = challenges
         self._tpm = tpm
+        self._runtime_logs = runtime_logs
         self._trust = trust
         self._audience = trust.audience()
 
@@ -156,6 +179,12 @@ class EvidenceGate:
         """
         if len(presented.evidence) > MAX_EVIDENCE_BYTES:
             raise Refused(Code.payload_too_large, "the evidence is larger than 1 MiB")
+        if presented.runtime_log and len(presented.runtime_log.data) > MAX_RUNTIME_LOG:
+            raise Refused(
+                Code.payload_too_large,
+                "the runtime log is larger than 3 MiB",
+                "measure less: dont_measure in the kernel's IMA policy",
+            )
         try:
             binding = Binding.decode(presented.binding)  # (1)
             self._require_consistent(binding, presented, challenge)  # (2) to (6)
@@ -165,16 +194,19 @@ class EvidenceGate:
                 presented.evidence, presented.received, None if tpm is None else tpm.trust
             )
             bindings.require_bound(presented.binding, authenticated.bound)  # (7)
+            log = self._runtime_log(presented, authenticated)
         except verifier_errors.VerifierError as error:
             raise refused(error) from error
+        claims = ClaimsDocument.of(authenticated.claims)
         return BoundEvidence(
             challenge=challenge,
             binding=binding,
             authenticated=authenticated,
             evidence=presented.evidence,
             evidence_digest=hashlib.sha256(presented.evidence).hexdigest(),
-            claims=ClaimsDocument.of(authenticated.claims),
+            claims=claims if log is None else claims.with_ima(log.log.log.to_json()),
             epochs={} if tpm is None else tpm.epochs,
+            runtime_log=log,
         )
 
     def _tpm_trust(self, presented: Presented, challenge: Challenge) -> TpmTrust | None:
@@ -186,6 +218,12 @@ class EvidenceGate:
                     "a proof of a credential came with evidence that is not a TPM's",
                     "send none",
                 )
+            if presented.runtime_log is not None:
+                raise Refused(
+                    Code.invalid_request,
+                    "a runtime log came with evidence that is not a TPM's",
+                    "send none: nothing in this evidence proves it",
+                )
             return None
         if presented.purpose is Purpose.ATTEST:
             return self._tpm.attesting(presented.tls_spki)
@@ -194,6 +232,19 @@ class EvidenceGate:
             nonce=challenge.nonce,
             binding=presented.binding,
             proof=presented.credential_proof,
+        )
+
+    def _runtime_log(
+        self, presented: Presented, authenticated: Authenticated
+    ) -> ConfirmedLog | None:
+        """Return the runtime log as far as the quote proves it; no cost but for a TPM node."""
+        if authenticated.quote is None:
+            return None
+        return self._runtime_logs.confirm(
+            presented.runtime_log,
+            authenticated.quote,
+            node_id=thumbprint(presented.tls_spki).hex(),
+            now=presented.received,
         )
 
     def _require_consistent(

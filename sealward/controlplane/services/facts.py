@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from sealward.controlplane.domain import fences
+from sealward.controlplane.domain import boots, fences
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.nodes import ReferenceMatch
 from sealward.controlplane.domain.platforms import PlatformState
@@ -17,21 +17,24 @@ from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.policy_engine import LayerPolicy
 from sealward.controlplane.domain.reference_values import ReferenceSet, ReferenceValue
 from sealward.controlplane.domain.trust_anchors import AnchorKind
-from sealward.controlplane.services import reference_overlap
+from sealward.controlplane.services import known_boots, reference_overlap
 from sealward.controlplane.services.claims_document import ClaimsDocument
+from sealward.controlplane.services.file_book import KnownFiles
+from sealward.controlplane.services.known_boots import PCR, KnownBoot, NearestBoot
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Transaction
 from sealward.controlplane.services.reference_overlap import Described, Entry
+from sealward.controlplane.services.runtime_logs import MatchableLog
 from sealward.verifier.rats.claims import Tee
 from sealward.verifier.wire import json
 
 MEASUREMENT = "measurement"
-PCR = "pcr"
 TCB_FLOOR = "tcb_floor"
 _VIEWS_REMEMBERED: Final = 256  # of a few KiB; a fleet runs a handful of images on a few products
 
 _TPM: Final = Tee.TPM.value
 _REGISTER: Final = "pcr"  # names of a TPM's measurements: "pcr" and the index
+_RUNTIME_REGISTER: Final = f"{_REGISTER}{boots.RUNTIME_PCR}"
 _Agreed: TypeAlias = Callable[[Sequence[Described]], tuple[Entry, datetime | None]]
 
 
@@ -41,11 +44,11 @@ class ReferenceView:
 
     Attributes:
         document: canonical JSON {kind: {key: value}}: what a policy sees as data.reference.
-        entries: one for each matched measurement or register, whatever the number of sets that
-            describe it: what a release policy sees as input.reference. All of them describe one
-            measured chain, that of these claims.
+        entries: one for each matched measurement, and for a matched boot of a TPM, whatever the
+            number of sets that describe it: what a release policy sees as input.reference. Each
+            describes one measured chain.
         matches: (kind, key) pairs, for the index that finds a value's nodes.
-        limits: expiry of the sets they stand in.
+        limits: expiry of the sets that the entries and floors stand in.
     """
 
     document: bytes
@@ -61,9 +64,10 @@ class ReferenceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppraisalFacts:
-    """Policies and reference values for one appraisal.
+    """Policies and reference values for one appraisal, and the claims it is of.
 
     Attributes:
+        claims: what is to be appraised, its runtime log matched with the reference values in force.
         epochs: fence values; a decision commits only while they stand.
         appraisal: the appraisal policy of every configured layer.
         reference: see `ReferenceView`.
@@ -71,6 +75,7 @@ class AppraisalFacts:
         anchor_removed: whether the claims rest on a trust anchor that is not in force any more.
     """
 
+    claims: ClaimsDocument
     epochs: Mapping[str, int]
     appraisal: tuple[LayerPolicy, ...]
     reference: ReferenceView
@@ -82,6 +87,7 @@ def read_appraisal_facts(
     tx: Transaction,
     book: PolicyBook,
     claims: ClaimsDocument,
+    runtime_log: MatchableLog | None,
     *,
     more_scopes: Iterable[str],
     now: datetime,
@@ -92,6 +98,7 @@ def read_appraisal_facts(
         tx: one snapshot.
         book: parsed policies.
         claims: what will be appraised, in the form that policies see.
+        runtime_log: of which the claims tell; they are told anew with what is known of it now.
         more_scopes: fences that the caller depends on beside those of appraisal.
         now: for the expiry of reference values.
     """
@@ -104,10 +111,15 @@ def read_appraisal_facts(
     if _tpm_issuers(claims):
         scopes.add(fences.TRUST_ANCHOR)
     epochs = tx.epochs.read(sorted(scopes))
+    reference = read_reference_view(tx, claims, now)
+    if runtime_log is not None:
+        told, files = runtime_log.told(tx, epoch=epochs[fences.REFERENCE], now=now)
+        claims, reference = claims.with_ima(told), _with_files(reference, files)
     return AppraisalFacts(
+        claims=claims,
         epochs=epochs,
         appraisal=book.active(tx, PolicyKind.APPRAISAL, epochs),
-        reference=read_reference_view(tx, claims, now),
+        reference=reference,
         platform_denied=_platform_denied(tx, claims),
         anchor_removed=_anchor_removed(tx, claims),
     )
@@ -138,18 +150,39 @@ def _tpm_issuers(claims: ClaimsDocument) -> tuple[str, ...]:
 
 def read_reference_view(tx: Transaction, claims: ClaimsDocument, now: datetime) -> ReferenceView:
     """Return what the claims match among the reference values in force."""
-    of_tpm = claims.values.get("tee") == _TPM
     measurements = claims.values.get("measurements")
     items = measurements if isinstance(measurements, list | tuple) else ()
     measured = [item for item in items if isinstance(item, Mapping)]
-    if of_tpm:  # a value is known as that of its register, and a TPM has no TCB to have a floor
-        wanted = [(PCR, _register_key(item)) for item in measured]
-    else:
-        wanted = [(TCB_FLOOR, f"{claims.values.get('tee')}/{claims.values.get('product')}")]
-        wanted += [(MEASUREMENT, str(item.get("digest"))) for item in measured]
+    if claims.values.get("tee") == _TPM:  # which has no TCB to have a floor
+        return _read_boot_view(tx, measured, now)
+    wanted = [(TCB_FLOOR, f"{claims.values.get('tee')}/{claims.values.get('product')}")]
+    wanted += [(MEASUREMENT, str(item.get("digest"))) for item in measured]
     values = tx.references.matching(wanted, now)
-    names = sorted({value.set_name for value in values})
-    return _view(values, tuple(map(tx.references.get_set, names)), of_tpm=of_tpm)
+    return _guest_view(values, _sets_of(tx, values))
+
+
+def _read_boot_view(
+    tx: Transaction, measured: Iterable[Mapping[str, json.Canonical]], now: datetime
+) -> ReferenceView:
+    """Return the view of a TPM: a value is known as that of its register, and all as one boot's."""
+    quoted = frozenset(
+        _register_key(item) for item in measured if item.get("name") != _RUNTIME_REGISTER
+    )
+    known = known_boots.find(tx, quoted, now)
+    return _boot_view(known, _sets_of(tx, known.values))
+
+
+def _sets_of(tx: Transaction, values: Iterable[ReferenceValue]) -> tuple[ReferenceSet, ...]:
+    return tuple(tx.references.get_set(name) for name in sorted({v.set_name for v in values}))
+
+
+def _with_files(view: ReferenceView, files: KnownFiles) -> ReferenceView:
+    """Return the view with known files.
+
+    There may be thousands: the index finds them and the sets bound them; policies do not see them.
+    """
+    limits = tuple(dict.fromkeys((*view.limits, *_limits(files.sets))))
+    return replace(view, matches=(*view.matches, *files.matches), limits=limits)
 
 
 def _register_key(item: Mapping[str, json.Canonical]) -> str:
@@ -169,41 +202,92 @@ def epoch_digest(epochs: Mapping[str, int]) -> str:
 
 
 @lru_cache(maxsize=_VIEWS_REMEMBERED)
-def _view(
-    values: tuple[ReferenceValue, ...], sets: tuple[ReferenceSet, ...], *, of_tpm: bool
+def _guest_view(
+    values: tuple[ReferenceValue, ...], sets: tuple[ReferenceSet, ...]
 ) -> ReferenceView:
     """Return the view of these records; nodes of one image and product share it."""
-    ends = {one.name: one.not_after for one in sets}
-    described: dict[str, dict[str, list[Described]]] = {MEASUREMENT: {}, PCR: {}}
     floors: dict[str, list[Entry]] = {}
     for value in values:
         if value.kind == TCB_FLOOR:
             floors.setdefault(value.key, []).append(_parsed(value))
-        else:
-            described[value.kind].setdefault(value.key, []).append(
-                Described(
-                    set_name=value.set_name, not_after=ends[value.set_name], value=_parsed(value)
-                )
-            )
-    measured = _entries(reference_overlap.measurement, described[MEASUREMENT])
-    registers = _entries(reference_overlap.pcr, described[PCR])
-    document: dict[str, json.Canonical] = {
-        MEASUREMENT: measured,
-        TCB_FLOOR: {key: reference_overlap.floor(some) for key, some in floors.items()},
+    launches = (value for value in values if value.kind == MEASUREMENT)
+    measured = _entries(reference_overlap.measurement, _described(launches, sets))
+    return _view(
+        {
+            MEASUREMENT: measured,
+            TCB_FLOOR: {key: reference_overlap.floor(some) for key, some in floors.items()},
+        },
+        entries=measured.values(),
+        matches=((value.kind, value.key) for value in values),
+        sets=sets,
+    )
+
+
+@lru_cache(maxsize=_VIEWS_REMEMBERED)
+def _boot_view(known: KnownBoot, sets: tuple[ReferenceSet, ...]) -> ReferenceView:
+    """Return the view of these records; nodes of one boot share it."""
+    whole = [
+        reference_overlap.whole(one, [_parsed(v) for v in known.values if v.set_name == one.name])
+        for one in sets
+    ]
+    agreed = _entries(
+        reference_overlap.boot, {", ".join(one.name for one in sets): whole} if whole else {}
+    )
+    return _view(
+        {
+            MEASUREMENT: {},
+            TCB_FLOOR: {},
+            PCR: {key: {"sets": names} for key, names in known.registers},
+            "boot": agreed,
+            "nearest_boot": None if known.nearest is None else _nearest(known.nearest),
+        },
+        entries=agreed.values(),
+        matches=((PCR, key) for key, _ in known.registers),
+        sets=sets,
+    )
+
+
+def _nearest(boot: NearestBoot) -> Mapping[str, json.Canonical]:
+    return {
+        "set": boot.set_name,
+        "other_value": boot.other_value,
+        "not_quoted": boot.not_quoted,
+        "not_described": boot.not_described,
     }
-    if of_tpm:  # of a TPM alone, as claims.tpm is
-        document[PCR] = registers
-    matches = sorted({(value.kind, value.key) for value in values})
+
+
+def _view(
+    document: dict[str, json.Canonical],
+    *,
+    entries: Iterable[Entry],
+    matches: Iterable[tuple[str, str]],
+    sets: Iterable[ReferenceSet],
+) -> ReferenceView:
     return ReferenceView(
         document=json.canonical(document),
-        entries=(*measured.values(), *registers.values()),
-        matches=tuple(ReferenceMatch(kind=kind, key=key) for kind, key in matches),
-        limits=tuple(
-            Limit(f"reference set {one.name}", one.not_after)
-            for one in sets
-            if one.not_after is not None
-        ),
+        entries=tuple(entries),
+        matches=tuple(ReferenceMatch(kind=kind, key=key) for kind, key in sorted(set(matches))),
+        limits=tuple(_limits(sets)),
     )
+
+
+def _described(
+    values: Iterable[ReferenceValue], sets: Iterable[ReferenceSet]
+) -> Mapping[str, list[Described]]:
+    ends = {one.name: one.not_after for one in sets}
+    described: dict[str, list[Described]] = {}
+    for value in values:
+        one = Described(
+            set_name=value.set_name, not_after=ends[value.set_name], value=_parsed(value)
+        )
+        described.setdefault(value.key, []).append(one)
+    return described
+
+
+def _limits(sets: Iterable[ReferenceSet]) -> Iterator[Limit]:
+    for one in sets:
+        if one.not_after is not None:
+            yield Limit(f"reference set {one.name}", one.not_after)
 
 
 def _entries(agreed: _Agreed, described: Mapping[str, list[Described]]) -> dict[str, Entry]:

@@ -130,18 +130,8 @@ def change_leases(
                 )
             )
             continue
-        keys = {model.content_key_id for model in release.models}
-        missing = not keys <= carried[release.workload]
-        renewed = replace(
-            lease,
-            challenge_issued=challenge_issued,
-            not_after=release.horizon.until,
-            horizon_cause=release.horizon.cause,
-            exposure=Bounded(until=release.horizon.until),
-            epoch_digest=epoch_digest,
-        )
-        state = LeaseTermsState.GRANTED if missing else LeaseTermsState.RENEWED
-        changes.append(LeaseChange(lease=renewed, state=state, release=release, needs_keys=missing))
+        renewed = replace(lease, challenge_issued=challenge_issued, epoch_digest=epoch_digest)
+        changes.append(_renewed(renewed, release, carried[release.workload]))
     for workload, lease in before.items():
         cause = end_causes.get(workload, "not asked for")
         exposure = exposure_after(lease, failure=failure, cause=cause)
@@ -260,6 +250,19 @@ def _granted(
         epoch_digest=epoch_digest,
     )
     return LeaseChange(lease=lease, state=LeaseTermsState.GRANTED, release=release, needs_keys=True)
+
+
+def _renewed(lease: Lease, release: Release, carried: frozenset[str]) -> LeaseChange:
+    """Return the change that lets `lease` go on; keys that it never carried go along."""
+    missing = not {model.content_key_id for model in release.models} <= carried
+    record = replace(
+        lease,
+        not_after=release.horizon.until,
+        horizon_cause=release.horizon.cause,
+        exposure=Bounded(until=release.horizon.until),
+    )
+    state = LeaseTermsState.GRANTED if missing else LeaseTermsState.RENEWED
+    return LeaseChange(lease=record, state=state, release=release, needs_keys=missing)
 
 
 def _model_terms(model: ModelVersion, release: Release) -> ModelTerms:

@@ -5,14 +5,17 @@
           "name": "agent-image 1.2", "components": ["firmware", "kernel", "cmdline", "rootfs",
           "agent"], "clock": null or "protected", "trust_config": "host_data" or "image"}},
        {"kind": "pcr", "key": "<bank>/<index>/<hex value>", "value": {
-          "name": "agent-image 1.2, kernel", "components": ["kernel"], "clock": null or "protected",
+          "name": "agent-image 1.2, kernel", "components": ["kernel"],
           "trust_config": null or "image"}},
+       {"kind": "file", "key": "<hex digest>", "value": {"name": "/usr/bin/agent"}},
        {"kind": "tcb_floor", "key": "snp/Milan", "value": {"bootloader": 3, "snp": 22, ...}}]}
 
-A `pcr` is one register of a TPM (docs/specs/tpm-node.md 6): it covers what was extended into it,
-which may be none of the components. Banks are SHA-2: no promise can rest on SHA-1.
+A `pcr` is one register of a TPM: it covers what was extended into it, which may be none of the
+components. All of a set together describe one boot (docs/specs/tpm-node.md 6, domain/boots.py).
 
-A policy sees each value as `data.reference[kind][key]`.
+A `file` is what a kernel may measure (docs/specs/ima-claims.md): it is matched by its digest alone,
+in the host. A policy sees a value of another kind as `data.reference[kind][key]`, and the boot that
+was quoted as `data.reference.boot`.
 """
 
 from __future__ import annotations
@@ -25,27 +28,24 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from sealward.controlplane.domain import boots
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.records import JsonText
 from sealward.controlplane.domain.reference_values import (
     COMPONENTS,
-    FIRMWARE_PCRS,
     MAX_DOCUMENT_BYTES,
-    PCR_BANKS,
+    MAX_DOCUMENT_VALUES,
     ReferenceValue,
 )
 from sealward.controlplane.services import inputs
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import json
 
-MAX_VALUES: Final = 20_000  # one import is one transaction, during which other writers wait
 _MAX_DEPTH: Final = 6
 _MAX_SVN: Final = 0xFFFF  # SVNs are 8 bits in SNP, 16 in TDX and SGX
 _MAX_LEVELS: Final = 32
 
 _DIGEST_BYTES: Final = (32, 48, 64)  # SHA-256, SHA-384, SHA-512
-_BANKS: Final = MappingProxyType({bank.label: bank for bank in PCR_BANKS})
-_PCR_KEY: Final = re.compile(r"(sha256|sha384|sha512)/([12]?[0-9]|3[01])/([0-9a-f]+)")
 _FLOOR_KEY: Final = re.compile(r"[a-z0-9-]{1,32}/[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LEVEL: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -77,14 +77,15 @@ def read(data: bytes) -> ReferenceDocument:
     document = _exactly(decoded, ("name", "not_after", "values"), "the document")
     name = _name(document["name"])
     values = document["values"]
-    if not isinstance(values, list) or not 1 <= len(values) <= MAX_VALUES:
-        raise _refused(f"values is not a list of 1 to {MAX_VALUES}")
+    if not isinstance(values, list) or not 1 <= len(values) <= MAX_DOCUMENT_VALUES:
+        raise _refused(f"values is not a list of 1 to {MAX_DOCUMENT_VALUES}")
     read_values = tuple(_value(name, item, f"values[{at}]") for at, item in enumerate(values))
     seen: set[tuple[str, str]] = set()
     for value in read_values:
         if (value.kind, value.key) in seen:
             raise _refused(f"{value.kind} {value.key} occurs twice")
         seen.add((value.kind, value.key))
+    _refuse_mixture(read_values)
     return ReferenceDocument(
         name=name,
         not_after=_not_after(document["not_after"]),
@@ -107,39 +108,68 @@ def _value(set_name: str, item: json.Value, where: str) -> ReferenceValue:
 
 
 def _measurement(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
+    _digest(key, where)
+    fields = _exactly(value, ("name", "components", "clock", "trust_config"), where)
+    described = _described(fields, where)
+    if not described["components"]:
+        raise _refused(f"{where}: components is not a list of at least one")
+    if fields["clock"] not in (None, "protected"):
+        raise _refused(f'{where}: clock is neither null nor "protected"')
+    if fields["trust_config"] not in ("host_data", "image"):
+        raise _refused(f'{where}: trust_config is neither "host_data" nor "image"')
+    return {
+        **described,
+        "clock": None if fields["clock"] is None else "protected",
+        "trust_config": "image" if fields["trust_config"] == "image" else "host_data",
+    }
+
+
+def _file(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
+    _digest(key, where)
+    fields = _exactly(value, ("name",), where)
+    name = fields["name"]
+    if not isinstance(name, str):
+        raise _refused(f"{where}: name is not text")
+    return {"name": _checked(inputs.text, name, f"{where}: name", least=1)}
+
+
+def _digest(key: str, where: str) -> None:
     if len(key) not in {2 * size for size in _DIGEST_BYTES}:
         raise _refused(f"{where}: key is not a digest of 32, 48 or 64 bytes in hex")
     _checked(inputs.lower_hex, key, where, least_bytes=32, most_bytes=64)
-    fields = _description(value, where)
-    if not fields["components"]:
-        raise _refused(f"{where}: components is not a list of at least one")
-    if fields["trust_config"] not in ("host_data", "image"):
-        raise _refused(f'{where}: trust_config is neither "host_data" nor "image"')
-    return fields
 
 
 def _pcr(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
-    found = _PCR_KEY.fullmatch(key)
-    if found is None or len(found[3]) != 2 * _BANKS[found[1]].size:
+    register = boots.register_of(key)
+    if register is None:
+        banks = ", ".join(bank.label for bank in boots.PCR_BANKS)
         raise _refused(
-            f"{where}: key is not <bank>/<index>/<hex value> with a bank of {', '.join(_BANKS)}"
-            " and an index of 0 to 31"
+            f"{where}: key is not <bank>/<index>/<hex value> with a bank of {banks} and an index of"
+            " 0 to 31"
         )
-    if int(found[2]) < FIRMWARE_PCRS and not found[3].strip("0"):
-        raise _refused(
-            f"{where}: PCR {found[2]} is all zeros: nothing was measured into it, and root could"
-            " write any history there"
-        )
-    fields = _description(value, where)
+    fields = _exactly(value, ("name", "components", "trust_config"), where)
+    described = _described(fields, where)
     if fields["trust_config"] not in (None, "image"):
         raise _refused(f'{where}: trust_config is neither null nor "image"')
-    return fields
+    trusting = fields["trust_config"] is not None
+    against = boots.objection(register, vouches=trusting or bool(described["components"]))
+    if against is not None:
+        raise _refused(f"{where}: {against}")
+    return {**described, "trust_config": "image" if trusting else None}
 
 
-def _description(value: json.Value, where: str) -> Mapping[str, json.Canonical]:
-    """Return what is said of a digest; the caller checks where the trust configuration is."""
-    fields = _exactly(value, ("name", "components", "clock", "trust_config"), where)
-    name, components, where_trusted = fields["name"], fields["components"], fields["trust_config"]
+def _refuse_mixture(values: tuple[ReferenceValue, ...]) -> None:
+    """Refuse registers that are not those of one boot; a set without any describes none."""
+    read_registers = [boots.register_of(value.key) for value in values if value.kind == "pcr"]
+    registers = [register for register in read_registers if register is not None]
+    against = boots.mixture(registers) if registers else None
+    if against is not None:
+        raise _refused(f"a set describes one boot of a TPM, and {against}")
+
+
+def _described(fields: Json, where: str) -> Mapping[str, json.Canonical]:
+    """Return name and components, as digests of every kind have them."""
+    name, components = fields["name"], fields["components"]
     if not isinstance(name, str):
         raise _refused(f"{where}: name is not text")
     _checked(inputs.text, name, f"{where}: name", least=1)
@@ -148,16 +178,7 @@ def _description(value: json.Value, where: str) -> Mapping[str, json.Canonical]:
     named = [component for component in components if component in COMPONENTS]
     if len(named) != len(components) or len(set(map(str, named))) != len(named):
         raise _refused(f"{where}: components are not distinct ones of {', '.join(COMPONENTS)}")
-    if fields["clock"] not in (None, "protected"):
-        raise _refused(f'{where}: clock is neither null nor "protected"')
-    if where_trusted is not None and not isinstance(where_trusted, str):
-        raise _refused(f"{where}: trust_config is neither null nor text")
-    return {
-        "name": name,
-        "components": [str(component) for component in named],
-        "clock": None if fields["clock"] is None else "protected",
-        "trust_config": where_trusted,
-    }
+    return {"name": name, "components": [str(component) for component in named]}
 
 
 def _tcb_floor(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
@@ -176,7 +197,14 @@ def _tcb_floor(key: str, value: json.Value, where: str) -> Mapping[str, json.Can
 
 
 _KINDS: Final[Mapping[str, Callable[[str, json.Value, str], Mapping[str, json.Canonical]]]] = (
-    MappingProxyType({"measurement": _measurement, "pcr": _pcr, "tcb_floor": _tcb_floor})
+    MappingProxyType(
+        {
+            "file": _file,
+            "measurement": _measurement,
+            "pcr": _pcr,
+            "tcb_floor": _tcb_floor,
+        }
+    )
 )
 
 
@@ -198,10 +226,10 @@ def _not_after(value: json.Value) -> datetime | None:
         raise Refused(Code.reference_invalid, error.detail, error.hint) from None
 
 
-def _checked(rule: Callable[..., str], value: str, where: str, **limits: int) -> None:
+def _checked(rule: Callable[..., str], value: str, where: str, **limits: int) -> str:
     """Apply a rule of `inputs`, telling its refusal as one of this document."""
     try:
-        rule(value, where, **limits)
+        return rule(value, where, **limits)
     except Refused as error:
         raise Refused(Code.reference_invalid, error.detail, error.hint) from None
 

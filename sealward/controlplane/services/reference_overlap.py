@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
+from sealward.controlplane.domain.reference_values import COMPONENTS, ReferenceSet
 from sealward.verifier.wire import json
 
 Entry: TypeAlias = Mapping[str, json.Canonical]
@@ -23,12 +24,12 @@ _IMAGE: Final = "image"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What one set says about a measurement or about a register of a TPM.
+    """What one set says about a measurement, or about a boot of a TPM.
 
     Attributes:
         set_name: the set.
         not_after: its end, aware UTC, or None.
-        value: the stored value: {name, components, clock, trust_config}.
+        value: the stored value: {name, components, trust_config}, and clock where it is of a guest.
     """
 
     set_name: str
@@ -43,12 +44,32 @@ def measurement(descriptions: Sequence[Described]) -> tuple[Entry, datetime | No
     trust_config: measured in the image only if every one says so, else looked for in HOST_DATA.
     name and set: all of them, in the order of the sets' names.
     """
-    return _agreed(descriptions, elsewhere=_HOST_DATA)
+    entry, ends = _agreed(descriptions, elsewhere=_HOST_DATA)
+    protected = all(one.value.get("clock") == _PROTECTED for one in descriptions)
+    return {**entry, "clock": _PROTECTED if protected else None}, ends
 
 
-def pcr(descriptions: Sequence[Described]) -> tuple[Entry, datetime | None]:
-    """Return the same for one register of a TPM; one that covers no trust configuration says so."""
-    return _agreed(descriptions, elsewhere=None)
+def boot(descriptions: Sequence[Described]) -> tuple[Entry, datetime | None]:
+    """Return the same for one boot of a TPM; no register says whose the machine's clock is."""
+    entry, ends = _agreed(descriptions, elsewhere=None)
+    return {**entry, "clock": None}, ends
+
+
+def whole(described: ReferenceSet, registers: Sequence[Entry]) -> Described:
+    """Return what a set says about the boot that it describes: what its registers cover together.
+
+    Args:
+        described: the set.
+        registers: its stored values of kind `pcr`, all of them.
+    """
+    covered = {component for register in registers for component in _components(register)}
+    in_image = any(register.get("trust_config") == _IMAGE for register in registers)
+    value: Entry = {
+        "name": described.name,
+        "components": [component for component in COMPONENTS if component in covered],
+        "trust_config": _IMAGE if in_image else None,
+    }
+    return Described(set_name=described.name, not_after=described.not_after, value=value)
 
 
 def _agreed(
@@ -58,13 +79,11 @@ def _agreed(
     values = [one.value for one in ordered]
     first, *others = (_components(value) for value in values)
     ends = [one.not_after for one in ordered if one.not_after is not None]
-    protected = all(value.get("clock") == _PROTECTED for value in values)
     in_image = all(value.get("trust_config") == _IMAGE for value in values)
     entry: Entry = {
         "name": _joined(str(value.get("name")) for value in values),
         "set": _joined(one.set_name for one in ordered),
         "components": [name for name in first if all(name in other for other in others)],
-        "clock": _PROTECTED if protected else None,
         "trust_config": _IMAGE if in_image else elsewhere,
     }
     return entry, min(ends, default=None)

@@ -166,9 +166,6 @@ class Terms(Protocol):
     def add_wipe(self, statement: WipeStatement) -> None:
         """Insert a wipe statement; Conflict(already_exists)."""
 
-    def save_wipe(self, statement: WipeStatement) -> None:
-        """Overwrite a wipe statement; NotFound."""
-
     def wipes(self, node_id: str) -> tuple[WipeStatement, ...]:
         """Return the node's newest wipe statements, newest first, at most MAX_PAGE."""
 
@@ -181,9 +178,6 @@ class References(Protocol):
 
     def get_set(self, name: str) -> ReferenceSet:
         """Return the set; NotFound."""
-
-    def find_set(self, name: str) -> ReferenceSet | None:
-        """Return the set or None."""
 
     def save_set(self, reference_set: ReferenceSet) -> None:
         """Overwrite the set, not its values; NotFound."""
@@ -200,6 +194,9 @@ class References(Protocol):
 
     def get_value(self, set_name: str, kind: str, key: str) -> ReferenceValue:
         """Return one value, withdrawn or not; NotFound."""
+
+    def of_kind(self, set_name: str, kind: str) -> tuple[ReferenceValue, ...]:
+        """Return every value of one kind in a set, withdrawn or not, by key."""
 
     def withdraw_value(self, kind: str, key: str, now: datetime, reason: str) -> None:
         """Mark the value withdrawn in every set that names it."""
@@ -249,9 +246,6 @@ class Policies(Protocol):
 
     def end(self, activation_id: str, now: datetime) -> None:
         """End an activation without a successor; Conflict(state_changed) when it is not active."""
-
-    def get_activation(self, activation_id: str) -> PolicyActivation:
-        """Return the activation; NotFound."""
 
     def active(self, kind: str | None = None) -> tuple[PolicyActivation, ...]:
         """Return every active activation, of one kind or all, by kind, layer, scope and mode."""

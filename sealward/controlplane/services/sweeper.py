@@ -21,12 +21,13 @@ from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.decisions import DecisionKind, Outcome
 from sealward.controlplane.domain.errors import Code, Conflict, Unavailable
 from sealward.controlplane.domain.leases import Bounded, Lease, Open
-from sealward.controlplane.domain.nodes import FailureClass, Node, NodeState
+from sealward.controlplane.domain.nodes import FailureClass, Node, NodeEvidence, NodeState
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.records import MAX_PAGE, RandomBytes
 from sealward.controlplane.domain.sweeps import Sweep, SweepState
 from sealward.controlplane.services import lease_ledger
 from sealward.controlplane.services.appraisal import Appraised, Appraiser, Subject
+from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.decision_record import Record, append_decision
 from sealward.controlplane.services.facts import AppraisalFacts, read_appraisal_facts
 from sealward.controlplane.services.lease_ledger import LeaseChange
@@ -34,9 +35,11 @@ from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Clock, Database, Transaction
 from sealward.controlplane.services.recorded import Recorded, recorded
 from sealward.controlplane.services.release import Case, ReleaseFacts, Releaser
+from sealward.controlplane.services.runtime_logs import MatchableLog, RuntimeLogs
 from sealward.controlplane.services.terms_issuer import TermsIssuer
 from sealward.controlplane.services.tpm_nodes import PLATFORM_PREFIX
 from sealward.protos.terms import TermsKind
+from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.rats.result import Posture
 from sealward.verifier.wire import json
 
@@ -82,6 +85,7 @@ class Sweeper:
     appraiser: Appraiser
     releaser: Releaser
     issuer: TermsIssuer
+    runtime_logs: RuntimeLogs
     ring: Callable[[str], None]
 
     def run(self) -> int:
@@ -178,7 +182,7 @@ class Sweeper:
     def _appraise(self, seen: _Seen, now: datetime) -> Appraised:
         appraised = self.appraiser.appraise(
             seen.appraisal,
-            seen.record.claims,
+            seen.appraisal.claims,
             Subject.of(seen.node),
             verdicts=seen.record.verdicts,
             now=now,
@@ -198,15 +202,25 @@ class Sweeper:
         evidence = tx.evidence.find(node_id)
         if node is None or evidence is None:
             return None
-        record = recorded(evidence)
+        record, log = self._recorded(tx, evidence)
         active = tx.leases.active_of_node(node_id)
         scopes = {fences.policy(PolicyKind.RELEASE), fences.node(node_id), sweep.scope}
         scopes |= {fences.workload(lease.workload) for lease in active}
-        facts = read_appraisal_facts(tx, self.book, record.claims, more_scopes=scopes, now=now)
+        facts = read_appraisal_facts(tx, self.book, record.claims, log, more_scopes=scopes, now=now)
         workloads = [lease.workload for lease in active]
         release = self.releaser.read(tx, node, workloads, facts.epochs)
         lapsed = tx.leases.page(limit=MAX_PAGE, node_id=node_id, active=False).items
         return _Seen(node=node, record=record, appraisal=facts, release=release, lapsed=lapsed)
+
+    def _recorded(
+        self, tx: Transaction, evidence: NodeEvidence
+    ) -> tuple[Recorded, MatchableLog | None]:
+        """Return what is on record, and the runtime log that it tells of, to be matched anew."""
+        record = recorded(evidence)
+        try:
+            return record, self.runtime_logs.recorded(tx, evidence.node_id, record.claims)
+        except MalformedEvidence:
+            return Recorded(ClaimsDocument.empty(), (), readable=False), None
 
     def _ended(
         self,
@@ -227,7 +241,7 @@ class Sweeper:
             Case(
                 node=seen.node,
                 appraised=replace(appraised, posture=after.posture),  # never better than recorded
-                claims=seen.record.claims,
+                claims=seen.appraisal.claims,
                 reference=seen.appraisal.reference,
                 limits=seen.appraisal.reference.limits,
                 challenge_issued=now,  # this decides whether, never until when

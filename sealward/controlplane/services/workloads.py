@@ -97,12 +97,7 @@ class Workloads:
             )
             tx.workloads.add(workload)
             tx.workloads.add_key(key)
-            made: Body = {
-                "workload": name,
-                "version": key.version,
-                "key_id": key.key_id,
-                "suite": key.suite,
-            }
+            made = _key_body(key)
             self.on.record(tx, AuditKind.workload_key_created, made, by=principal, now=now)
             for public in pinned:
                 pin(self.on, tx, name, public, by=principal, now=now)
@@ -164,3 +159,12 @@ class Workloads:
             wrapped_private=wrapped,
             created=now,
         )
+
+
+def _key_body(key: WorkloadKey) -> Body:
+    return {
+        "workload": key.workload,
+        "version": key.version,
+        "key_id": key.key_id,
+        "suite": key.suite,
+    }

@@ -23,8 +23,6 @@ Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_CONNECTIONS: Final = 512  # each may hold a body; uvicorn answers 503 beyond
 KEEP_ALIVE_SECONDS: Final = 30
 GRACE_SECONDS: Final = 5  # for answers in flight when the server stops
-MAX_HEADERS: Final = 32 << 10
-BACKLOG: Final = 256
 
 
 @dataclass(frozen=True, slots=True)

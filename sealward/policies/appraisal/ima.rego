@@ -14,12 +14,10 @@ package sealward.appraisal.ima
 
 import rego.v1
 
-default accepted := false
-
 # Nothing was sent, and nobody asked.
 accepted if {
-	absent
-	required == false
+	object.get(input, ["claims", "ima"], null) == null
+	not given.required
 } else if {
 	present
 	bank_strong
@@ -28,7 +26,7 @@ accepted if {
 	files_accepted
 	known_signed
 	settings_valid
-}
+} else := false
 
 # PCR 10 follows the list and has no reference value: with a list that proves it, it needs none.
 explains(measured) if {
@@ -48,10 +46,6 @@ settings := object.union(
 	{"required": false, "excluded": [], "signers": [], "signatures_required": false, "violations": 0},
 	configured,
 )
-
-default required := false
-
-required := given.required
 
 default settings_valid := false
 
@@ -96,6 +90,8 @@ bank_strong if {
 	some bank in banks
 	bank in {"sha256", "sha384", "sha512"}
 }
+
+stopped if input.claims.ima.banks == [] # what was proven before, and not by this quote
 
 aggregate_confirmed if input.claims.ima.boot_aggregate == "confirmed"
 
@@ -244,7 +240,7 @@ reasons contains {
 	"hint": "boot with an IMA policy, let the agent quote PCR 10 and send the list",
 } if {
 	absent
-	required != false
+	given.required != false
 }
 
 reasons contains {
@@ -270,7 +266,18 @@ reasons contains {
 	"hint": "let the agent quote PCR 10 of the sha256 bank",
 } if {
 	present
+	not stopped
 	not bank_strong
+}
+
+reasons contains {
+	"code": "ima_stopped",
+	"claim": "claims.ima",
+	"expected": "the measurement list with every evidence of a node that has sent it once",
+	"actual": null,
+	"hint": "find out why the agent sends it no more; a restarted agent is a new instance",
+} if {
+	stopped
 }
 
 reasons contains {
@@ -281,6 +288,7 @@ reasons contains {
 	"hint": "quote PCRs 0 to 9 in the bank of the boot aggregate, and extend none of them after the kernel has started",
 } if {
 	present
+	not stopped
 	not aggregate_confirmed
 }
 

@@ -173,6 +173,10 @@ test_a_list_proven_by_sha1_alone_is_not_accepted if {
 	accepts(object.union(clean, {"banks": ["sha1", "sha384"]}), {})
 }
 
+test_a_list_that_is_sent_no_more_is_not_accepted if {
+	refuses(object.union(clean, {"banks": []}), {}, "ima_stopped")
+}
+
 test_only_a_confirmed_boot_aggregate_is_accepted if {
 	every state in ["contradicted", "not_quoted", "absent"] {
 		refuses(object.union(clean, {"boot_aggregate": state}), {}, "ima_boot_aggregate")

@@ -229,22 +229,40 @@ tpm_good := {
 	"now": "2026-11-23T12:00:00Z",
 }
 
-covers := {"0": ["firmware"], "4": ["kernel"], "5": ["cmdline"], "8": ["rootfs", "agent"]}
+boot := {
+	"name": "golden",
+	"set": "golden",
+	"components": ["firmware", "kernel", "cmdline", "rootfs", "agent"],
+	"clock": null,
+	"trust_config": "image",
+	"not_after": "2027-01-01T00:00:00Z",
+}
 
+# What the host hands over of a quote of `measured`, which one set describes.
 registers := {
 	"measurement": {},
 	"tcb_floor": {},
-	"pcr": {sprintf("sha256/%d/%02d", [index, index]): entry |
+	"pcr": {sprintf("sha256/%d/%02d", [index, index]): {"sets": ["golden"]} |
 		some index in numbers.range(0, 8)
-		entry := {
-			"name": sprintf("golden %d", [index]),
-			"set": "production",
-			"components": object.get(covers, format_int(index, 10), []),
-			"clock": null,
-			"trust_config": object.get({"8": "image"}, format_int(index, 10), null),
-			"not_after": "2027-01-01T00:00:00Z",
-		}
 	},
+	"boot": {"golden": boot},
+	"nearest_boot": null,
+}
+
+# And of another quote, of which the set knows some registers.
+unmatched(nearest) := object.union(
+	object.remove(registers, ["boot"]),
+	{"boot": {}, "nearest_boot": object.union({
+		"set": "golden",
+		"other_value": [],
+		"not_quoted": [],
+		"not_described": [],
+	}, nearest)},
+)
+
+reason_of(code, doc, ref) := reason if {
+	some reason in data.sealward.appraisal.reasons with input as doc with data.reference as ref
+	reason.code == code
 }
 
 with_tpm_claims(changed) := object.union(tpm_good, {"claims": changed})
@@ -269,11 +287,11 @@ test_a_register_with_another_value_is_named if {
 	other := [{"name": "pcr7", "algorithm": "sha256", "digest": "ff"}]
 	rest := array.concat(array.slice(measured, 0, 7), array.slice(measured, 8, 9))
 	doc := with_measured(array.concat(rest, other))
-	codes(doc, registers) == {"tpm_only", "unknown_measurement"}
-	tiers(doc, registers).executables == "contraindicated"
-	found := data.sealward.appraisal.reasons with input as doc with data.reference as registers
-	some reason in found
-	reason.code == "unknown_measurement"
+	ref := unmatched({"other_value": ["sha256/7"]})
+	codes(doc, ref) == {"tpm_only", "unknown_measurement"}
+	tiers(doc, ref).executables == "contraindicated"
+	tiers(doc, ref).configuration == "contraindicated"
+	reason := reason_of("unknown_measurement", doc, ref)
 	reason.claim == "claims.measurements[pcr7]"
 	reason.expected == "a sha256 value of this register in an active reference set"
 	reason.actual == "ff"
@@ -281,22 +299,80 @@ test_a_register_with_another_value_is_named if {
 
 test_a_register_beyond_those_asked_for_has_to_be_known_too if {
 	doc := with_measured(array.concat(measured, [{"name": "pcr9", "algorithm": "sha256", "digest": "09"}]))
-	codes(doc, registers) == {"tpm_only", "unknown_measurement"}
+	codes(doc, unmatched({"not_described": ["sha256/9"]})) == {"tpm_only", "unknown_measurement"}
 }
 
-test_a_value_is_good_in_its_own_register_and_bank_only if {
+test_registers_that_are_known_one_by_one_are_no_boot if {
+	ref := unmatched({
+		"other_value": ["sha256/8"],
+		"not_quoted": ["sha256/9", "sha256/14"],
+		"not_described": ["sha256/11"],
+	})
+	codes(tpm_good, ref) == {"tpm_only", "boot_unknown"}
+	tiers(tpm_good, ref).executables == "contraindicated"
+	tiers(tpm_good, ref).configuration == "contraindicated"
+	tiers(tpm_good, ref)["file-system"] == "none"
+	reason := reason_of("boot_unknown", tpm_good, ref)
+	reason.expected == "the registers that one reference set describes; golden comes nearest"
+	reason.actual == "another value: sha256/8; not described: sha256/11; not quoted: sha256/9 sha256/14"
+}
+
+test_a_boot_that_cannot_be_read_is_none if {
+	every odd in [null, "golden", ["golden"], [boot], {"golden": null}, {"golden": "golden"}, true] {
+		ref := object.union(object.remove(registers, ["boot"]), {"boot": odd})
+		tiers(tpm_good, ref).executables == "contraindicated"
+		tiers(tpm_good, ref).configuration == "contraindicated"
+		codes(tpm_good, ref) == {"tpm_only", "boot_unknown"}
+	}
+	tiers(tpm_good, object.remove(registers, ["boot"])).executables == "contraindicated"
+}
+
+test_what_comes_nearest_only_explains if {
+	every odd in [null, "golden", {}, {"set": 7}, {"other_value": "pcr1"}, {"other_value": [7, null]}] {
+		ref := object.union(object.remove(unmatched({}), ["nearest_boot"]), {"nearest_boot": odd})
+		codes(tpm_good, ref) == {"tpm_only", "boot_unknown"}
+	}
+}
+
+test_the_longest_explanation_fits_an_answer if {
+	names := [sprintf("sha512/%d", [10 + index]) | some index in numbers.range(0, 11)]
+	ref := unmatched({"other_value": names, "not_quoted": names, "not_described": names})
+	count(reason_of("boot_unknown", tpm_good, ref).actual) < 512
+}
+
+test_pcr_10_counts_where_a_list_explains_it if {
+	ten := {"name": "pcr10", "algorithm": "sha256", "digest": "10"}
+	doc := with_measured(array.concat(measured, [ten]))
+	codes(doc, registers) == {"tpm_only", "unknown_measurement"}
+	tiers(doc, registers).executables == "contraindicated"
+	contains(reason_of("unknown_measurement", doc, registers).hint, "leave PCR 10 out")
+	list := {
+		"banks": ["sha256"],
+		"boot_aggregate": "confirmed",
+		"violations": 0,
+		"unknown": {"count": 0, "shown": []},
+	}
+	listed := object.union(doc, {"claims": {"ima": list}})
+	codes(listed, registers) == {"tpm_only"}
+	tiers(listed, registers).executables == "affirming"
+	weak := object.union(listed, {"claims": {"ima": {"violations": 1}}})
+	codes(weak, registers) == {"tpm_only", "ima_violations"}
+	tiers(weak, registers).executables == "contraindicated"
+}
+
+test_a_value_is_known_in_its_own_register_and_bank_only if {
 	every wrong in [
 		{"name": "pcr6", "algorithm": "sha256", "digest": "07"},
 		{"name": "pcr7", "algorithm": "sha384", "digest": "07"},
 	] {
 		doc := with_measured(array.concat([wrong], measured))
-		codes(doc, registers) == {"tpm_only", "unknown_measurement"}
+		codes(doc, unmatched({})) == {"tpm_only", "unknown_measurement"}
 	}
 }
 
 test_a_launch_measurement_is_no_register if {
 	others := {key: entry | some key, entry in registers.pcr; key != "sha256/7/07"}
-	as_launch := {"measurement": {"07": image}, "tcb_floor": {}, "pcr": others}
+	as_launch := {"measurement": {"07": image}, "tcb_floor": {}, "pcr": others, "boot": {}}
 	codes(tpm_good, as_launch) == {"tpm_only", "unknown_measurement"}
 }
 
@@ -304,12 +380,15 @@ test_a_register_is_no_launch_measurement if {
 	doc := with_tpm_claims({"tee": "snp"})
 	"unknown_measurement" in codes(doc, registers)
 	tiers(doc, registers).executables == "contraindicated"
+	tiers(doc, registers).configuration == "contraindicated"
 }
 
 test_each_of_the_boot_registers_is_missed if {
 	every at in numbers.range(0, 7) {
 		rest := array.concat(array.slice(measured, 0, at), array.slice(measured, at + 1, 9))
-		codes(with_measured(rest), registers) == {"tpm_only", "register_missing"}
+		ref := unmatched({"not_quoted": [sprintf("sha256/%d", [at])]})
+		codes(with_measured(rest), ref) == {"tpm_only", "boot_unknown", "register_missing"}
+		codes(with_measured(rest), registers) == {"tpm_only", "register_missing"} # whatever is said of it
 		tiers(with_measured(rest), registers).executables == "contraindicated"
 	}
 }
@@ -326,20 +405,19 @@ test_sha1_is_no_bank if {
 	old := [object.union(item, {"algorithm": "sha1"}) | some item in measured]
 	known := object.union(registers, {"pcr": {replace(key, "sha256", "sha1"): entry | some key, entry in registers.pcr}})
 	codes(with_measured(old), known) == {"tpm_only", "register_missing"}
-	found := data.sealward.appraisal.reasons with input as with_measured(old) with data.reference as known
-	some reason in found
-	reason.code == "register_missing"
-	reason.actual == "sha1: pcr0 pcr1 pcr2 pcr3 pcr4 pcr5 pcr6 pcr7"
+	reason_of("register_missing", with_measured(old), known).actual == "sha1: pcr0 pcr1 pcr2 pcr3 pcr4 pcr5 pcr6 pcr7"
 	tiers(with_measured(old), known).executables == "contraindicated"
 }
 
 test_a_bank_beside_the_one_asked_for_has_to_be_known if {
 	both := array.concat(measured, [{"name": "pcr0", "algorithm": "sha1", "digest": "00"}])
-	codes(with_measured(both), registers) == {"tpm_only", "unknown_measurement"}
+	codes(with_measured(both), unmatched({"not_described": ["sha1/0"]})) == {"tpm_only", "unknown_measurement"}
 }
 
 test_no_register_at_all_is_missed if {
-	codes(with_measured([]), registers) == {"tpm_only", "measurement_missing", "register_missing"}
+	every ref in [registers, unmatched({})] {
+		codes(with_measured([]), ref) == {"tpm_only", "measurement_missing", "register_missing"}
+	}
 }
 
 test_a_value_ends_with_its_set if {
@@ -348,16 +426,16 @@ test_a_value_ends_with_its_set if {
 	tiers(late, registers).executables == "contraindicated"
 }
 
-test_some_register_covers_the_trust_configuration if {
-	bare := object.union(registers, {"pcr": {"sha256/8/08": {"trust_config": null}}})
-	codes(tpm_good, bare) == {"tpm_only", "trust_config_not_covered"}
-	tiers(tpm_good, bare).configuration == "contraindicated"
-	elsewhere := object.union(registers, {"pcr": {"sha256/8/08": {"trust_config": "host_data"}}})
-	tiers(tpm_good, elsewhere).configuration == "contraindicated"
+test_a_boot_covers_the_trust_configuration if {
+	every elsewhere in [null, "host_data", "Image", true] {
+		bare := object.union(registers, {"boot": {"golden": {"trust_config": elsewhere}}})
+		codes(tpm_good, bare) == {"tpm_only", "trust_config_not_covered"}
+		tiers(tpm_good, bare).configuration == "contraindicated"
+	}
 }
 
-test_files_are_vouched_for_by_a_register_that_covers_them if {
-	bare := object.union(registers, {"pcr": {"sha256/8/08": {"components": ["agent"]}}})
+test_files_are_vouched_for_by_a_boot_that_covers_them if {
+	bare := object.union(registers, {"boot": {"golden": {"components": ["agent"]}}})
 	tiers(tpm_good, bare)["file-system"] == "none"
 	codes(tpm_good, bare) == {"tpm_only"}
 }
@@ -404,14 +482,14 @@ test_a_flood_of_unknown_registers_still_gets_an_answer if {
 	many := [{"name": sprintf("pcr%d", [index]), "algorithm": "sha512", "digest": "ff"} |
 		some index in numbers.range(0, 255)
 	]
-	found := data.sealward.appraisal.reasons with input as with_measured(many) with data.reference as registers
+	found := data.sealward.appraisal.reasons with input as with_measured(many) with data.reference as unmatched({})
 	count(found) == 25
 }
 
 test_what_is_no_register_is_known_as_none if {
 	every odd in [{}, {"name": 7, "algorithm": "sha256", "digest": "07"}, "pcr7", null, {"name": "pcr7"}] {
 		doc := with_measured(array.concat(measured, [odd]))
-		tiers(doc, registers).executables == "contraindicated"
-		count(codes(doc, registers)) > 1
+		tiers(doc, unmatched({})).executables == "contraindicated"
+		count(codes(doc, unmatched({}))) > 1
 	}
 }

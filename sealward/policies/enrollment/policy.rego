@@ -17,28 +17,22 @@ answer := "admit" if {
 	posture_sufficient
 }
 
-posture_sufficient if input.posture == "compliant"
-
-# A TPM can come to no more than `warning`; what such a node may hold is the release policy's.
 posture_sufficient if {
-	input.posture == "warning"
+	input.posture == "compliant"
+} else if {
+	input.posture == "warning" # a TPM's best; what such a node may hold is the release policy's
 	input.claims.tee == "tpm"
 }
 
 # --- who vouches for the platform ---------------------------------------------------------------
 
-platform_known if vouched_by_list
-
-platform_known if vouched_by_token
-
-# Hardware behind a provider's key has no id to be on a list.
-vouched_by_list if {
-	is_string(input.claims.platform_id)
+platform_known if {
+	is_string(input.claims.platform_id) # hardware behind a provider's key has no id to be on a list
 	input.platform.known == true
 	input.platform.allowed == true
+} else if {
+	input.join_token.valid == true
 }
-
-vouched_by_token if input.join_token.valid == true
 
 # --- labels, from verified claims only ----------------------------------------------------------
 
@@ -65,8 +59,14 @@ from_image := {"sealward/development": "true"} if {
 
 # --- reasons ------------------------------------------------------------------------------------
 
-# A refused node is told why in the words of its appraisal.
+# An admitted node has nothing to be told.
 reasons contains reason if {
+	answer != "admit"
+	some reason in shortcomings
+}
+
+# A refused node is told why in the words of its appraisal.
+shortcomings contains reason if {
 	not posture_sufficient
 	some reason in appraised
 }
@@ -74,7 +74,7 @@ reasons contains reason if {
 # Text is no list, and engines differ in what they make of one.
 appraised := input.reasons if is_array(input.reasons)
 
-reasons contains {
+shortcomings contains {
 	"code": "posture_not_compliant",
 	"claim": "posture",
 	"expected": "compliant",
@@ -84,7 +84,7 @@ reasons contains {
 	not posture_sufficient
 }
 
-reasons contains {
+shortcomings contains {
 	"code": "platform_unknown",
 	"claim": "claims.platform_id",
 	"expected": "a platform on the allow-list, or a valid join token",

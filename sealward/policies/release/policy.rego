@@ -20,14 +20,19 @@ allow if {
 	suitable
 }
 
-obligations := object.union(lease, instances)
-
-lease := {"ttl_seconds": min([asked_ttl_seconds, ceiling_ttl_seconds, clock_ttl_seconds])}
-
-instances := {"max_instances": limit |
-	limit := input.workload.max_instances
-	is_number(limit)
+# Each of these demands has its reason, and nothing else has one: where all hold, none is looked for.
+reasons contains reason if {
+	not allow
+	some reason in shortcomings
 }
+
+obligations := object.union(
+	{"ttl_seconds": min([asked_ttl_seconds, ceiling_ttl_seconds, clock_ttl_seconds])},
+	{"max_instances": limit |
+		limit := input.workload.max_instances
+		is_number(limit)
+	},
+)
 
 default asked_ttl_seconds := 300
 
@@ -40,9 +45,9 @@ clock_ttl_seconds := ceiling_ttl_seconds if clock_protected
 
 # Either the evidence proves a protected clock, or its launch digest is that of an image which was
 # reviewed to run on one (Secure TSC): a plain SNP report cannot tell.
-clock_protected if input.claims.clock == "protected"
-
 clock_protected if {
+	input.claims.clock == "protected"
+} else if {
 	some entry in reference
 	entry.clock == "protected"
 }
@@ -52,11 +57,10 @@ reference := input.reference if is_array(input.reference)
 
 # --- posture ------------------------------------------------------------------------------------
 
-posture_sufficient if input.node.posture == "compliant"
-
-# A TPM cannot say who reads memory, and warns of just that. Any other doubt is one too many.
 posture_sufficient if {
-	tpm_only
+	input.node.posture == "compliant"
+} else if {
+	tpm_only # it cannot say who reads memory, and warns of just that: any other doubt is one too many
 	count(warnings) > 0
 	count(warnings - {"hardware", "runtime-opaque"}) == 0
 }
@@ -70,7 +74,7 @@ warnings := {name | some name, tier in input.node.trust_vector; tier == "warning
 	is_object(input.node.trust_vector)
 }
 
-reasons contains {
+shortcomings contains {
 	"code": "posture_not_compliant",
 	"claim": "node.posture",
 	"expected": "compliant",
@@ -86,11 +90,13 @@ reasons contains {
 # not listed here is above these.
 open_classes := {"public", "internal"}
 
-data_class_open if input.node.posture == "compliant"
+data_class_open if {
+	input.node.posture == "compliant"
+} else if {
+	input.workload.data_class in open_classes
+}
 
-data_class_open if input.workload.data_class in open_classes
-
-reasons contains {
+shortcomings contains {
 	"code": "data_class_above_internal",
 	"claim": "workload.data_class",
 	"expected": concat(" or ", sort(open_classes)),
@@ -105,9 +111,8 @@ reasons contains {
 
 chain := {"firmware", "kernel", "cmdline", "rootfs", "agent"}
 
-components_of(entry) := entry.components if is_array(entry.components)
-
 # One measured chain, not pieces of several: an agent measured beside another kernel proves nothing.
+# Of a TPM an entry is a whole boot.
 agent_measured if {
 	some entry in reference
 	every component in chain {
@@ -115,53 +120,34 @@ agent_measured if {
 	}
 }
 
-# The registers of one quote are one measured chain: what covers it may be spread over them.
-agent_measured if {
-	input.claims.tee == "tpm"
-	every component in chain {
-		some entry in reference
-		component in entry.components
-	}
-}
-
-reasons contains {
+shortcomings contains {
 	"code": "agent_not_measured",
 	"claim": "claims.measurements",
 	"expected": "one reference value over firmware, kernel, command line, root file system and agent",
-	"actual": concat("; ", sort([sprintf("%s: %s", [entry.name, concat(", ", sort(entry.components))]) |
+	"actual": concat("; ", sort([sprintf("%v: %v", [entry.name, concat(", ", sort(covered(entry)))]) |
 		some entry in reference
 	])),
-	"hint": "start the node from an image whose launch digest covers the agent",
+	"hint": "start the node from an image whose launch digest, or on a TPM whose registers, cover the agent",
 } if {
-	not input.claims.tee == "tpm"
 	not agent_measured
 }
 
-reasons contains {
-	"code": "agent_not_measured",
-	"claim": "claims.measurements",
-	"expected": "registers that together cover firmware, kernel, command line, root file system and agent",
-	"actual": concat(", ", sort({component |
-		some entry in reference
-		some component in components_of(entry)
-		component in chain
-	})),
-	"hint": "let the agent quote the registers that cover the rest, and say so in their reference values",
-} if {
-	input.claims.tee == "tpm"
-	not agent_measured
-}
+covered(entry) := [component |
+	is_array(entry.components)
+	some component in entry.components
+	component in chain
+]
 
 # --- development --------------------------------------------------------------------------------
-
-suitable if input.workload.production == false
 
 suitable if {
 	input.node.development == false
 	input.claims.development == false
+} else if {
+	input.workload.production == false
 }
 
-reasons contains {
+shortcomings contains {
 	"code": "development_node",
 	"claim": "node.development",
 	"expected": false,

@@ -135,15 +135,17 @@ test_no_other_posture_of_a_tpm_is_allowed if {
 	}
 }
 
-test_registers_of_one_quote_together_are_the_chain if {
-	spread := [object.union(entry, {"components": [component], "trust_config": null}) |
-		some component in entry.components
-	]
-	allowed(tpm_but({"reference": spread}))
-	every at in numbers.range(0, 4) {
-		rest := array.concat(array.slice(spread, 0, at), array.slice(spread, at + 1, 5))
-		codes(tpm_but({"reference": rest})) == {"agent_not_measured"}
-		not allowed(tpm_but({"reference": rest}))
+test_pieces_of_a_chain_are_no_chain_of_a_tpm_either if {
+	spread := [object.union(entry, {"components": [component]}) | some component in entry.components]
+	codes(tpm_but({"reference": spread})) == {"agent_not_measured"}
+	not allowed(tpm_but({"reference": spread}))
+}
+
+test_components_that_cannot_be_read_are_none if {
+	every odd in ["agent", null, 7, {"agent": "agent"}, [7, null, "agent"], []] {
+		doc := changed({"reference": [object.union(object.remove(entry, ["components"]), {"components": odd})]})
+		not allowed(doc)
+		codes(doc) == {"agent_not_measured"}
 	}
 }
 

@@ -105,6 +105,22 @@ def next_entry(before: State | None, verified: VerifiedQuote) -> int:
     return before.entries if before is not None and _continues(before, verified, banks) else 0
 
 
+def stopped(before: State, *, now: datetime) -> RuntimeLog:
+    """Return the claim of an instance that sent a list before, and none beside its quote of `now`.
+
+    It tells what was proven then, in no bank: this quote proves none of it.
+    """
+    return RuntimeLog(
+        as_of=now,
+        banks=(),
+        entries=before.entries,
+        violations=before.violations,
+        not_proven=0,
+        boot_aggregate=BootAggregate.NOT_QUOTED,
+        measured=before.measured,
+    )
+
+
 def _require_register(entries: tuple[Entry, ...]) -> None:
     others = {entry.register for entry in entries} - {replay.REGISTER}
     if others:

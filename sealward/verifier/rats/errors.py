@@ -50,7 +50,6 @@ class Code(StrEnum):
 
     # Binding and freshness (docs/specs/evidence-binding.md).
     BINDING_MISMATCH = "binding_mismatch"
-    PURPOSE_MISMATCH = "purpose_mismatch"
     AUDIENCE_MISMATCH = "audience_mismatch"
     REQUESTER_MISMATCH = "requester_mismatch"
 

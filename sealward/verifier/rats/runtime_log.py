@@ -8,12 +8,14 @@ not match, up to a limit, beside totals.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from sealward.verifier.rats.errors import MalformedEvidence
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping
 
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
@@ -77,7 +79,8 @@ class RuntimeLog:
 
     Attributes:
         as_of: the instant the evidence was appraised for, aware UTC.
-        banks: labels of the banks in which the list was proven, ascending by identifier.
+        banks: labels of the banks in which the list was proven, ascending by identifier; none when
+            it was proven before, and the latest evidence came without it.
         entries: proven since boot.
         violations: among them.
         not_proven: entries that were sent and that this quote does not reach.
@@ -106,7 +109,7 @@ class RuntimeLog:
         Args:
             known: those of `digests` that are reference values in force; others are ignored.
         """
-        matched = known.intersection(self.digests())
+        matched = {digest for digest in known if len(digest) >= _STRONG}
         unknown = [item for item in self.measured if item.digest not in matched]
         return {
             "scope": "runtime",
@@ -119,6 +122,41 @@ class RuntimeLog:
             "known": _known([item for item in self.measured if item.digest in matched]),
             "unknown": {"count": len(unknown), "shown": _shown(unknown)},
         }
+
+
+def recorded(told: Mapping[str, object], measured: tuple[Measured, ...]) -> RuntimeLog:
+    """Return the log that `RuntimeLog.to_json` told, with what is kept of its measurements.
+
+    Raises:
+        MalformedEvidence: not what it tells.
+    """
+    match told:
+        case {
+            "as_of": str(as_of),
+            "banks": list(banks) | tuple(banks),
+            "entries": int(entries),
+            "violations": int(violations),
+            "not_proven": int(not_proven),
+            "boot_aggregate": str(aggregate),
+        } if aggregate in tuple(BootAggregate):
+            return RuntimeLog(
+                as_of=_instant(as_of),
+                banks=tuple(map(str, banks)),
+                entries=entries,
+                violations=violations,
+                not_proven=not_proven,
+                boot_aggregate=BootAggregate(aggregate),
+                measured=measured,
+            )
+        case _:
+            raise MalformedEvidence(0, "recorded runtime log: not the claim of one")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise MalformedEvidence(0, "recorded runtime log: as_of is no instant") from None
 
 
 def _known(items: list[Measured]) -> dict[str, Json]:

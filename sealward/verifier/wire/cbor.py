@@ -29,7 +29,6 @@ MAX_DEPTH: Final = 16  # our deepest format nests 6 levels; far below Python's r
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _FALSE, _TRUE, _NULL = 20, 21, 22
-_INT_RANGE: Final = 1 << 64
 _ONE_BYTE_ARGUMENT: Final = 24  # additional information below this is the argument itself
 _ENCODED_KEY: Final = itemgetter(0)
 _KEYS_REMEMBERED: Final = 1024  # the fields of all our formats are a few hundred

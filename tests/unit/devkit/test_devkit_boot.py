@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from sealward_devkit.cli import main
 from sealward_devkit.tpm import boot
 
+from sealward.controlplane.services import reference_documents
 from sealward.verifier.composite import measured_boot
 from sealward.verifier.formats.event_log import log as logs
 from sealward.verifier.formats.tpm.pcr import PcrBank
@@ -64,13 +65,10 @@ def test_images_differ_in_what_is_theirs_and_trust_in_one_register() -> None:
     assert {at for at in mine if mine[at] != trusting[at]} == {14}
 
 
-def test_reference_values_cover_the_whole_chain_and_each_stands_once() -> None:
-    values = boot.reference_values(("agent-1.0", "agent-1.1"), TRUST)
+def test_reference_values_are_one_boot_that_covers_the_whole_chain() -> None:
+    values = boot.reference_values("agent-1.0", TRUST)
     keys = [str(value["key"]) for value in values]
-    assert len(set(keys)) == len(keys) == len(boot.QUOTED) + 3
-    for image in ("agent-1.0", "agent-1.1"):
-        for register, digest in boot.registers(boot.boot(image, TRUST)).items():
-            assert f"sha256/{register}/{digest.hex()}" in keys
+    assert keys == [f"sha256/{n}/{v.hex()}" for n, v in boot.registers(EVENTS).items()]
     assert boot.value_of("agent-1.0", 12, TRUST) in keys
     covered = {part for value in values for part in _content(value)["components"]}
     assert covered == {"firmware", "kernel", "cmdline", "rootfs", "agent"}
@@ -86,7 +84,9 @@ def _content(value: dict[str, object]) -> dict[str, list[str]]:
 def test_the_command_prints_a_document_to_import(tmp_path: Path) -> None:
     (tmp_path / "trust.json").write_bytes(TRUST)
     arguments = ["tpm", "reference", "agent-1.0", "--trust", str(tmp_path / "trust.json")]
-    result = CliRunner().invoke(main, [*arguments, "--name", "fleet"])
-    document = json.loads(result.stdout)  # noqa: TID251 - our own command's output
-    assert document["name"] == "fleet"
-    assert document["values"] == boot.reference_values(("agent-1.0",), TRUST)
+    for name, options in (("agent-1.0", ()), ("fleet", ("--name", "fleet"))):
+        result = CliRunner().invoke(main, [*arguments, *options])
+        document = json.loads(result.stdout)  # noqa: TID251 - our own command's output
+        assert document["name"] == name
+        assert document["values"] == boot.reference_values("agent-1.0", TRUST)
+        reference_documents.read(result.stdout_bytes)

@@ -11,11 +11,13 @@ from typing import NoReturn
 from fakes.agent_models import MemoryHost
 from fakes.agent_terms import lease, model
 from fakes.fake_control_plane import Plane, raw
+from structlog.testing import capture_logs
 
 from sealward.enclave_agent.attesters.port import Credential
 from sealward.enclave_agent.evidence import BoundEvidence
 from sealward.enclave_agent.gate import BookGate
-from sealward.enclave_agent.holdings import Holdings
+from sealward.enclave_agent.grants import WrapCode
+from sealward.enclave_agent.holdings import Holdings, TakenAnswer
 from sealward.enclave_agent.identity import InstanceKeys
 from sealward.enclave_agent.inference.catalog import Catalog
 from sealward.enclave_agent.leases import LeaseBook, LeaseCode, Outcome
@@ -83,6 +85,18 @@ class House:
         opened: bytes | None = None,
     ) -> Outcome:
         """Answer an attestation that left now; `secret` locks the keys, `opened` is tried on it."""
+        taken = self.take(*leases, keys=keys, sequence=sequence, secret=secret)
+        self.holdings.take_keys(taken, lock_secret=opened)
+        return taken.outcome
+
+    def take(
+        self,
+        *leases: LeaseTerms,
+        keys: bool = True,
+        sequence: int | None = None,
+        secret: bytes = b"",
+    ) -> TakenAnswer:
+        """Answer as `answer` does, up to where the keys are to be opened."""
         nonce = os.urandom(32)
         signed, digest = self.sign(leases, nonce, sequence)
         info = terms.content_key_info(digest)
@@ -115,7 +129,7 @@ class House:
             evidence=b"",
             lock=Closed() if secret else None,
         )
-        return self.holdings.take_answer(answer, bound, sent_ns=self.clock(), lock_secret=opened)
+        return self.holdings.take_answer(answer, bound, sent_ns=self.clock())
 
     def revoke(self, *numbers: int) -> Outcome:
         signed, _ = self.sign(tuple(lease(number, ENDED) for number in numbers), None, None)
@@ -285,6 +299,64 @@ def test_locked_keys_open_with_what_their_lock_gave_out() -> None:
         outcome = house.answer(lease(1, models=(A, B)), secret=secret, opened=secret)
         assert not house.holdings.lacks(outcome)
         await house.running(2)
+
+    at_home(scene)
+
+
+def test_what_an_answer_ends_has_ended_before_its_lock_opens() -> None:
+    async def scene(house: House) -> None:
+        secret = os.urandom(32)
+        house.answer(lease(1, models=(A,)))
+        await house.running(1)
+        taken = house.take(lease(2, models=(B,)), secret=secret)
+        await house.running(0)
+        assert list(await house.statements()) == [WipeCause.REVOKED]
+        assert numbers(held.lease_id for held in house.book.held()) == [2]
+        assert house.holdings.held_leases() == ()
+        house.holdings.take_keys(taken, lock_secret=secret)
+        assert numbers(house.holdings.held_leases()) == [2]
+        await house.running(1)
+
+    at_home(scene)
+
+
+def test_keys_whose_lease_ended_while_their_lock_opened_are_not_kept() -> None:
+    """The other lease of the same answer gets its key, and what ended is not asked for again."""
+
+    async def scene(house: House) -> None:
+        secret = os.urandom(32)
+        taken = house.take(lease(1, models=(A,)), lease(2, models=(B,)), secret=secret)
+        house.revoke(1)
+        with capture_logs() as logged:
+            house.holdings.take_keys(taken, lock_secret=secret)
+        assert [line["code"] for line in logged if "code" in line] == [WrapCode.NOT_LEASED]
+        assert numbers(house.holdings.held_leases()) == [2]
+        assert not house.holdings.lacks(taken.outcome)
+        await house.running(1)
+
+    at_home(scene)
+
+
+def test_keys_whose_lease_reached_its_horizon_while_their_lock_opened_are_not_kept() -> None:
+    async def scene(house: House) -> None:
+        secret = os.urandom(32)
+        taken = house.take(lease(1, models=(A,), ttl_ms=100), secret=secret)
+        house.now_ms = 100
+        house.holdings.take_keys(taken, lock_secret=secret)
+        assert house.book.held() == ()
+        assert not house.holdings.lacks(taken.outcome)
+        await house.running(0)
+
+    at_home(scene)
+
+
+def test_keys_that_come_out_of_their_lock_while_the_agent_stops_are_not_kept() -> None:
+    async def scene(house: House) -> None:
+        secret = os.urandom(32)
+        taken = house.take(lease(1, models=(A,)), secret=secret)
+        await house.holdings.stop()
+        house.holdings.take_keys(taken, lock_secret=secret)
+        await house.running(0)
 
     at_home(scene)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -20,9 +21,11 @@ from structlog.testing import capture_logs
 
 from sealward.enclave_agent import grants
 from sealward.enclave_agent.attesters.port import AttesterUnavailable, Credential, Evidence
+from sealward.enclave_agent.clock import NS_PER_S
 from sealward.enclave_agent.evidence import BoundEvidence
 from sealward.enclave_agent.grants import WrapCode, WrapRefused
 from sealward.enclave_agent.leases import LeaseBook
+from sealward.enclave_agent.lifecycle import AgentEvent
 from sealward.enclave_agent.messages import (
     AttestAnswer,
     Challenge,
@@ -30,6 +33,7 @@ from sealward.enclave_agent.messages import (
     read_attestation,
     read_credential,
 )
+from sealward.enclave_agent.session import Session
 from sealward.protos import agent_pb2, terms
 from sealward.protos.tpm_node import LockKey
 from sealward.sealing import hpke
@@ -170,7 +174,7 @@ def test_no_secret_is_in_a_repr() -> None:
 class LockingAttester(QuotingAttester):
     """Evidence that carries this lock, if any."""
 
-    lock: Drawer | None = None
+    lock: Drawer | Slow | None = None
 
     def collect(self, report_data: bytes) -> Evidence:
         return Evidence(super().collect(report_data).cmw, self.lock)
@@ -207,6 +211,96 @@ def test_leases_whose_lock_does_not_open_stand_without_keys_and_are_attested_for
         assert agent.host.alive()
         stop.set()
         await running
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(body())
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A lock that takes a TPM its time, until the test lets it go on; the loop's stands still."""
+
+    asked: Callable[[], None]
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def open(self, _: Credential) -> bytes:
+        self.asked()
+        assert self.go_on.wait(30)
+        return bytes(bytearray(SECRET))
+
+
+@pytest.mark.parametrize("ending", ["denied", "revoked"])
+def test_nothing_waits_for_the_tpm_that_an_answer_or_a_revocation_ends(ending: str) -> None:
+    """A lease ends by the answer itself, or by terms pushed while the lock of keys is opened."""
+    attester = LockingAttester()
+    world = World(
+        plane=Plane(ttl_ms=200_000),
+        attester=attester,
+        decide=lambda _, answer: (
+            replace(answer, lock=CREDENTIAL, content_keys=(b"of another workload",), denial=None)
+            if attester.lock
+            else answer
+        ),
+    )
+    world.plane.lease_model("files", "m")
+
+    async def body() -> None:
+        loop, stop, asked = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        agent = acting(world)
+        running = asyncio.create_task(agent.runtime.run(stop))
+        await asyncio.sleep(5)
+        (held,) = agent.parts.book.held()
+        assert agent.host.alive()
+        lock = attester.lock = Slow(lambda: loop.call_soon_threadsafe(asked.set))
+        if ending == "denied":
+            world.plane.denial = "policy_denied"
+        agent.parts.pacing.unsettled(world.boot_ns())
+        try:
+            await asked.wait()
+            if ending == "revoked":
+                assert agent.host.alive()
+                agent.parts.holdings.take_revocation(world.plane.revocation(held.workload))
+            assert agent.parts.book.held() == ()
+            await agent.parts.holdings.settled()
+            assert not agent.host.alive()
+        finally:
+            lock.go_on.set()
+        stop.set()
+        await running
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(body())
+
+
+def test_keys_whose_lock_was_opening_when_the_connection_ended_are_asked_for_again() -> None:
+    """Soon, and not only when the lease that came without them has to be renewed."""
+    attester = LockingAttester()
+    world = World(
+        plane=Plane(ttl_ms=3_600_000),
+        attester=attester,
+        decide=lambda _, answer: replace(answer, lock=CREDENTIAL) if attester.lock else answer,
+    )
+    world.plane.lease_model("files", "m")
+
+    async def body() -> None:
+        loop, asked = asyncio.get_running_loop(), asyncio.Event()
+        lock = attester.lock = Slow(lambda: loop.call_soon_threadsafe(asked.set))
+        agent = acting(world)
+        world.admitted()
+        for event in (AgentEvent.ENROLL, AgentEvent.ADMIT):
+            agent.parts.standing.feed(event)
+        session = asyncio.create_task(Session(world, agent.parts).run())
+        opening = asyncio.create_task(asked.wait())
+        try:
+            await asyncio.wait((session, opening), return_when=asyncio.FIRST_COMPLETED)
+            assert not session.done(), session
+            assert agent.parts.book.held() != ()
+            assert agent.parts.holdings.held_leases() == ()
+            assert agent.parts.pacing.ask_at_ns() <= world.boot_ns() + 5 * NS_PER_S
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+        finally:
+            lock.go_on.set()
 
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         runner.run(body())

@@ -9,7 +9,7 @@ from sqlalchemy import Select, bindparam, delete, func, select, update
 from sqlalchemy import insert as insert_into
 
 from sealward.controlplane.adapters.db import tables
-from sealward.controlplane.adapters.db.prepared import Prepared
+from sealward.controlplane.adapters.db.prepared import Prepared, Row
 from sealward.controlplane.adapters.db.rows import Rows, Scope, cursor, paged
 from sealward.controlplane.domain.errors import Code
 from sealward.controlplane.domain.nodes import (
@@ -140,15 +140,15 @@ class EvidenceRepository:
         """Replace the node's evidence and its matches."""
         _EVIDENCE.put(self._scope, evidence)
         node = {"tenant": self._scope.tenant, "node_id": evidence.node_id}
-        before, after = set(self._matches(evidence.node_id)), set(evidence.matches)
+        before = set(self._rows_of_matches(evidence.node_id))
+        after = {(match.kind, match.key) for match in evidence.matches}
         # What stays is not written: nothing at a renewal in order, and little where a node with
         # thousands of measured files has run one more.
-        for match in before - after:
-            row = {**node, "kind": match.kind, "key": match.key}
+        for kind, key in before - after:
+            row = {**node, "kind": kind, "key": key}
             _FORGET_MATCH.count(self._scope.connection, {f"k_{k}": v for k, v in row.items()})
-        for match in after - before:
-            row = {**node, "kind": match.kind, "key": match.key}
-            _ADD_MATCH.count(self._scope.connection, row)
+        for kind, key in after - before:
+            _ADD_MATCH.count(self._scope.connection, {**node, "kind": kind, "key": key})
 
     def find(self, node_id: str) -> NodeEvidence | None:
         """Return the latest evidence of a node, matches included, or None."""
@@ -163,9 +163,11 @@ class EvidenceRepository:
         return _ids(self._scope, paged(query, [_M.node_id], limit, after), limit)
 
     def _matches(self, node_id: str) -> tuple[ReferenceMatch, ...]:
+        return tuple(ReferenceMatch(kind, key) for kind, key in self._rows_of_matches(node_id))
+
+    def _rows_of_matches(self, node_id: str) -> list[Row]:
         key = {"k_tenant": self._scope.tenant, "k_node_id": node_id}
-        rows = _MATCHES.rows(self._scope.connection, key)
-        return tuple(ReferenceMatch(kind, match) for kind, match in rows)
+        return _MATCHES.rows(self._scope.connection, key)  # (kind, key)
 
 
 def _ids(scope: Scope, query: Select[Any], limit: int) -> Page[str]:

@@ -80,10 +80,6 @@ class PolicyRepository:
             raise Conflict(Code.state_changed, "the activation has ended already")
         _ACTIVATIONS.save(self._scope, replace(current, state=ActivationState.ended, ended=now))
 
-    def get_activation(self, activation_id: str) -> PolicyActivation:
-        """Return the activation; NotFound."""
-        return _ACTIVATIONS.get(self._scope, activation_id)
-
     def active(self, kind: str | None = None) -> tuple[PolicyActivation, ...]:
         """Return every active activation, ordered by kind, layer, scope and mode."""
         query = _ACTIVATIONS.select(self._scope, _A.state == ActivationState.active)

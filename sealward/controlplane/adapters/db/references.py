@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import and_, bindparam, exists, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, exists, or_, select, update
 
 from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.db.prepared import Prepared
@@ -60,14 +60,25 @@ _MATCHING: Final = Prepared(
 )
 # Of thousands of keys, as a measurement list has them, in one statement: of a fixed size as well.
 _MANY: Final = 256
+_MANY_KEYS: Final[tuple[BindParameter[str], ...]] = tuple(
+    bindparam(f"k_key_{place}") for place in range(_MANY)
+)
+# Asked once for all, since hundreds of sets may share a key, as boots share a firmware: row by row
+# it would be looked for among them all.
+_WITHDRAWN_OF_MANY: Final = select(_OTHER.c.key).where(
+    _OTHER.c.tenant == bindparam("k_tenant"),
+    _OTHER.c.kind == bindparam("k_kind"),
+    _OTHER.c.key.in_(_MANY_KEYS),
+    _OTHER.c.state == ReferenceValueState.withdrawn,
+)
 _STANDING: Final = Prepared(
     select(_V.key, _V.set_name)
     .join(tables.reference_sets, _OF_ITS_SET)
     .where(
         _V.tenant == bindparam("k_tenant"),
         _V.kind == bindparam("k_kind"),
-        _V.key.in_([bindparam(f"k_key_{place}") for place in range(_MANY)]),
-        ~_WITHDRAWN_ANYWHERE,
+        _V.key.in_(_MANY_KEYS),
+        _V.key.not_in(_WITHDRAWN_OF_MANY),
         *_SET_IN_FORCE,
     )
 )
@@ -75,6 +86,11 @@ _WITHDRAWN_IN_SET: Final = Prepared(
     _VALUES.fixed(_V.set_name == bindparam("k_set_name"), _WITHDRAWN_ANYWHERE)
     .order_by(_V.kind, _V.key)
     .limit(1)
+)
+_OF_KIND: Final = Prepared(
+    _VALUES.fixed(_V.set_name == bindparam("k_set_name"), _V.kind == bindparam("k_kind")).order_by(
+        _V.key
+    )
 )
 _MARK: Final = Prepared(
     update(tables.reference_values).where(
@@ -101,10 +117,6 @@ class ReferenceRepository:
         """Return the set; NotFound."""
         return _SETS.get(self._scope, name)
 
-    def find_set(self, name: str) -> ReferenceSet | None:
-        """Return the set or None."""
-        return _SETS.find(self._scope, name)
-
     def save_set(self, reference_set: ReferenceSet) -> None:
         """Overwrite the set, not its values; NotFound."""
         _SETS.save(self._scope, reference_set)
@@ -130,6 +142,10 @@ class ReferenceRepository:
     def get_value(self, set_name: str, kind: str, key: str) -> ReferenceValue:
         """Return one value, withdrawn or not; NotFound."""
         return _VALUES.get(self._scope, set_name, kind, key)
+
+    def of_kind(self, set_name: str, kind: str) -> tuple[ReferenceValue, ...]:
+        """Return every value of one kind in a set, withdrawn or not, by key."""
+        return _VALUES.fetch(self._scope, _OF_KIND, k_set_name=set_name, k_kind=kind)
 
     def withdraw_value(self, kind: str, key: str, now: datetime, reason: str) -> None:
         """Mark the value withdrawn in every set that names it."""

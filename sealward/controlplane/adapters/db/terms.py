@@ -42,10 +42,6 @@ class TermsRepository:
         """Insert a wipe statement; Conflict(already_exists)."""
         _WIPES.add(self._scope, statement)
 
-    def save_wipe(self, statement: WipeStatement) -> None:
-        """Overwrite a wipe statement; NotFound."""
-        _WIPES.save(self._scope, statement)
-
     def wipes(self, node_id: str) -> tuple[WipeStatement, ...]:
         """Return the node's newest wipe statements, newest first, at most MAX_PAGE."""
         query = _WIPES.select(self._scope, _W.node_id == node_id)

@@ -27,7 +27,6 @@ from sealward.enclave_agent.attesters.tpm import settings as tpm_settings
 from sealward.enclave_agent.attesters.tpm.answers import Loaded
 from sealward.enclave_agent.attesters.tpm.commands import Tpm
 from sealward.enclave_agent.attesters.tpm.errors import TpmError
-from sealward.enclave_agent.attesters.tpm.event_log import NoEventLog
 from sealward.enclave_agent.attesters.tpm.transport import CharacterDevice
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.rats.evidence import AZURE_EVIDENCE, Record, encode
@@ -89,7 +88,7 @@ class AzureAttester:
             with self._speaking() as tpm:
                 tee = hcl.peek(tpm)
                 _read_key(tpm)
-            log = self._told_log()
+            log = event_log.told(self._log)
         except TpmError as error:
             return Availability(available=False, why=_why(error))
         except AttesterUnavailable as error:
@@ -109,7 +108,7 @@ class AzureAttester:
             ValueError: `report_data` is not 64 bytes.
         """
         require_report_data(report_data)
-        log = self._read_log()
+        log = event_log.read_if_any(self._log)
         try:
             with self._speaking() as tpm:
                 report = hcl.fresh(tpm, report_data, sleep=self._sleep)
@@ -153,19 +152,6 @@ class AzureAttester:
             return self._service.certificates()
         except MetadataError:
             return None
-
-    def _read_log(self) -> bytes | None:
-        try:
-            return event_log.read(self._log)
-        except NoEventLog:  # `probe` says why
-            return None
-
-    def _told_log(self) -> str:
-        try:
-            event_log.read(self._log)
-        except NoEventLog as reason:
-            return f"no event log: {reason}"
-        return "the firmware's event log"
 
 
 def _read_key(tpm: Tpm) -> Loaded:

@@ -14,7 +14,6 @@
     keys       endorsement keys, their certificates, attestation keys, activating a credential
     nv         an NV index, whole
     quote      a quote, and the PCR values that it is over
-    sealed     data that opens only on this TPM and only with these PCR values
 
 No command is encrypted or authenticated on its way to the TPM: whoever controls the bus, or the
 host of a virtual TPM, sees and changes what passes. What a TPM says is believed by the verifier,

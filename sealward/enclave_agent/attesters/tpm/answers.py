@@ -7,16 +7,13 @@ MalformedEvidence for what its command does not answer with.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sealward.enclave_agent.attesters.tpm import codec
 from sealward.verifier.wire.reader import Reader
 
 if TYPE_CHECKING:
     from sealward.enclave_agent.attesters.tpm.codec import HashAlg, PcrSelection, Public
-
-CAP_PCRS: Final = 5
-CAP_TPM_PROPERTIES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +60,10 @@ class PcrReading:
     """What one PCR_Read gave.
 
     Attributes:
-        update_counter: counts extends, but not those of every PCR (quote.py).
         selections: the PCRs read, which can be fewer than asked for.
         digests: their values, in the order of `selections`.
     """
 
-    update_counter: int
     selections: tuple[PcrSelection, ...]
     digests: tuple[bytes, ...]
 
@@ -132,31 +127,12 @@ def signed_quote(reader: Reader) -> SignedQuote:
 
 def pcr_reading(reader: Reader) -> PcrReading:
     """PCR_Read: update counter, selection, one digest of the bank's size for each PCR of it."""
-    counter = reader.be(4, "pcrUpdateCounter")
+    reader.take(4, "pcrUpdateCounter")  # of extends, but not those of every PCR (quote.py)
     selections, digests = codec.read_selections(reader), codec.read_digests(reader)
     sizes = [item.bank.size for item in selections for _ in item.indices]
     if [len(digest) for digest in digests] != sizes:
         raise reader.malformed("PCR values: not those of the selection")
-    return PcrReading(counter, selections, digests)
-
-
-def properties(reader: Reader) -> tuple[tuple[int, int], ...]:
-    """GetCapability, TPM_CAP_TPM_PROPERTIES; what is left for another call is left there."""
-    _capability(reader, CAP_TPM_PROPERTIES)
-    return codec.read_properties(reader)
-
-
-def banks(reader: Reader) -> tuple[PcrSelection, ...]:
-    """GetCapability, TPM_CAP_PCRS."""
-    _capability(reader, CAP_PCRS)
-    return codec.read_selections(reader)
-
-
-def _capability(reader: Reader, asked: int) -> None:
-    if reader.u8("moreData") > 1:
-        raise reader.malformed("moreData: neither 0 nor 1")
-    if reader.be(4, "capability") != asked:
-        raise reader.malformed("capability: another was asked for")
+    return PcrReading(selections, digests)
 
 
 def _creation(reader: Reader) -> None:

@@ -32,7 +32,6 @@ from sealward.enclave_agent.attesters.tpm import (
 )
 from sealward.enclave_agent.attesters.tpm.commands import Tpm
 from sealward.enclave_agent.attesters.tpm.errors import TpmError
-from sealward.enclave_agent.attesters.tpm.event_log import NoEventLog
 from sealward.enclave_agent.attesters.tpm.transport import CharacterDevice, Socket
 from sealward.protos.tpm_node import SECRET_BYTES
 from sealward.verifier.rats.evidence import TPM_EVIDENCE, Record, encode
@@ -95,7 +94,7 @@ class TpmAttester:
             with self._speaking() as tpm:
                 kind = identity.endorsement(tpm, chosen.endorsement_key).kind
                 quote.read_pcrs(tpm, chosen.selections)
-            logs = f"with {self._told_log()}{self._told_list()}"
+            logs = f"with {event_log.told(self._settings.event_log)}{self._told_list()}"
         except AttesterUnavailable as error:
             return Availability(available=False, why=str(error))
         why = f"Quotes come from {chosen.where}, endorsed by its {kind} key, {logs}."
@@ -109,7 +108,7 @@ class TpmAttester:
             ValueError: `report_data` is not 64 bytes.
         """
         require_report_data(report_data)
-        log = self._read_log()
+        log = event_log.read_if_any(self._settings.event_log)
         with self._speaking() as tpm:
             who = self._known(tpm)
             with keys.loaded(tpm, who.key, who.hierarchy) as key:
@@ -178,19 +177,6 @@ class TpmAttester:
             chosen = self._settings
             self._identity = identity.make(tpm, chosen.key, chosen.endorsement_key)
         return self._identity
-
-    def _read_log(self) -> bytes | None:
-        try:
-            return event_log.read(self._settings.event_log)
-        except NoEventLog:  # `probe` says why
-            return None
-
-    def _told_log(self) -> str:
-        try:
-            event_log.read(self._settings.event_log)
-        except NoEventLog as reason:
-            return f"no event log: {reason}"
-        return "the firmware's event log"
 
     def _told_list(self) -> str:
         ima = self._settings.ima

@@ -23,7 +23,6 @@ MAX_DIGESTS: Final = 8  # TPML_DIGEST
 PCR_COUNT: Final = 24  # of a PC client
 _BITMAP_BYTES: Final = 3
 _MAX_BITMAP_BYTES: Final = 4
-_MAX_PROPERTIES: Final = 512
 _QUOTE: Final = b"\xffTCG\x80\x18"  # magic and TPM_ST_ATTEST_QUOTE
 _CLOCK_INFO: Final = 17
 _ECDSA: Final = 0x0018
@@ -196,14 +195,6 @@ def read_digests(reader: Reader) -> tuple[bytes, ...]:
     if count > MAX_DIGESTS:
         raise reader.malformed(f"digests: {count}, at most {MAX_DIGESTS} are read")
     return tuple([sized(reader, "digest") for _ in range(count)])
-
-
-def read_properties(reader: Reader) -> tuple[tuple[int, int], ...]:
-    """Read a TPML_TAGGED_TPM_PROPERTY: pairs of property and value, as they come."""
-    count = reader.be(4, "properties")
-    if count > _MAX_PROPERTIES:
-        raise reader.malformed(f"properties: {count}, at most {_MAX_PROPERTIES} are read")
-    return tuple([(reader.be(4, "property"), reader.be(4, "value")) for _ in range(count)])
 
 
 def read_public(reader: Reader) -> Public:

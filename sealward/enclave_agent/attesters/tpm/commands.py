@@ -67,9 +67,9 @@ class Tpm:
             public = response.read(answers.primary)
             yield Loaded(response.handle, public)
 
-    def create(self, parent: int, template: bytes, *, sealed: bytes = b"") -> Created:
-        """Make an object below `parent`: a new key, or one that holds the data `sealed`."""
-        parameters = _creation(sealed, template)
+    def create(self, parent: int, template: bytes, *, data: bytes = b"") -> Created:
+        """Make an object below `parent`: a new key, or one that holds `data`."""
+        parameters = _creation(data, template)
         return self._ask(CommandCode.CREATE, (parent,), parameters, (PASSWORD,)).read(
             answers.created
         )
@@ -187,23 +187,6 @@ class Tpm:
         parameters = codec.pack_selections(selections)
         return self._ask(CommandCode.PCR_READ, (), parameters).read(answers.pcr_reading)
 
-    def unseal(self, handle: int, *, session: int) -> bytes:
-        """Return what a sealed object holds, authorised by a policy session."""
-        return self._ask(CommandCode.UNSEAL, (handle,), b"", (session,)).read(
-            lambda reader: codec.sized(reader, "outData")
-        )
-
-    def properties(self, first: int, count: int) -> tuple[tuple[int, int], ...]:
-        """Return up to `count` properties (TPM_PT) and their values, from `first` on."""
-        parameters = be(answers.CAP_TPM_PROPERTIES, 4) + be(first, 4) + be(count, 4)
-        response = self._ask(CommandCode.GET_CAPABILITY, (), parameters)
-        return response.read(answers.properties)
-
-    def pcr_banks(self) -> tuple[PcrSelection, ...]:
-        """Return which PCRs the TPM keeps; a bank that is switched off has none."""
-        parameters = be(answers.CAP_PCRS, 4) + be(0, 4) + be(1, 4)
-        return self._ask(CommandCode.GET_CAPABILITY, (), parameters).read(answers.banks)
-
     def flush(self, handle: int) -> None:
         """Forget a transient object or a session."""
         self._ask(CommandCode.FLUSH_CONTEXT, (), be(handle, 4)).read(_nothing)
@@ -233,7 +216,7 @@ def _nothing(_: Reader) -> None:
     """Read the parameters of a command that answers with none."""
 
 
-def _creation(sealed: bytes, template: bytes) -> bytes:
+def _creation(data: bytes, template: bytes) -> bytes:
     """Return the parameters of Create and CreatePrimary."""
     authorisation, outside_info, creation_pcrs = _EMPTY, _EMPTY, be(0, 4)
-    return pack(authorisation + pack(sealed)) + pack(template) + outside_info + creation_pcrs
+    return pack(authorisation + pack(data)) + pack(template) + outside_info + creation_pcrs

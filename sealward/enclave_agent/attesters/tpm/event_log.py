@@ -43,6 +43,31 @@ def read(path: Path) -> bytes:
     return log
 
 
+def read_if_any(path: Path) -> bytes | None:
+    """Return the log, or None where there is none to send: `told` says why.
+
+    Raises:
+        AttesterUnavailable: as `read`.
+    """
+    try:
+        return read(path)
+    except NoEventLog:
+        return None
+
+
+def told(path: Path) -> str:
+    """Return what a probe says of the log, to stand behind "with".
+
+    Raises:
+        AttesterUnavailable: as `read`.
+    """
+    try:
+        read(path)
+    except NoEventLog as reason:
+        return f"no event log: {reason}"
+    return "the firmware's event log"
+
+
 def _why(path: Path, error: OSError) -> str:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:

@@ -14,11 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sealward.enclave_agent.attesters.tpm import errors, keys, sealed
-from sealward.enclave_agent.attesters.tpm.codec import PcrBank, be
+from sealward.enclave_agent.attesters.tpm import codec, errors, keys
+from sealward.enclave_agent.attesters.tpm.codec import HashAlg, PcrBank, be, pack
 from sealward.enclave_agent.attesters.tpm.errors import TpmError
 from sealward.enclave_agent.attesters.tpm.exchange import CommandCode
 from sealward.enclave_agent.attesters.tpm.measurement_list import REGISTER
+from sealward.enclave_agent.attesters.tpm.quote import concatenated
 
 if TYPE_CHECKING:
     from sealward.enclave_agent.attesters.port import Credential
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 # the policy and its use makes both void.
 ATTEMPTS: Final = 8
 _ACTIVATE: Final = CommandCode.ACTIVATE_CREDENTIAL
+_NAME_ALG: Final = HashAlg.SHA256
+_KEYED_HASH: Final = 0x0008
+_NULL: Final = 0x0010
+# fixedTPM, fixedParent, adminWithPolicy, noDA; userWithAuth is clear, so use needs the policy.
+_ATTRIBUTES: Final = 0x00000492
 # A data object must hold something. Its Name differs from every other's all the same: the TPM
 # hashes random bytes of its own into it.
 _SOMETHING: Final = b"\0"
@@ -66,9 +72,11 @@ def make(tpm: Tpm, pcrs: tuple[PcrBank, ...], hierarchy: Hierarchy) -> LockObjec
         ValueError: no PCR is named: the caller's mistake.
         TpmError: the TPM fails.
     """
-    step = sealed.pcr_policy(pcrs) + be(CommandCode.POLICY_COMMAND_CODE, 4) + be(_ACTIVATE, 4)
-    policy = sealed.NAME_ALG.digest(step)
-    return LockObject(sealed.create(tpm, _SOMETHING, policy, hierarchy), hierarchy, pcrs)
+    head = be(_KEYED_HASH, 2) + be(_NAME_ALG, 2) + be(_ATTRIBUTES, 4)
+    template = head + pack(_policy(pcrs)) + be(_NULL, 2) + pack(b"")
+    with keys.storage_primary(tpm, hierarchy) as parent:
+        created = tpm.create(parent.handle, template, data=_SOMETHING)
+    return LockObject(created, hierarchy, pcrs)
 
 
 def open_credential(
@@ -87,7 +95,7 @@ def open_credential(
     ):
         for _ in range(ATTEMPTS):
             try:
-                with tpm.policy_session(sealed.NAME_ALG) as session:
+                with tpm.policy_session(_NAME_ALG) as session:
                     tpm.policy_pcr(session, selections)
                     tpm.policy_command_code(session, _ACTIVATE)
                     return keys.activate_credential(
@@ -102,3 +110,14 @@ def open_credential(
                 if not error.says(errors.PCR_CHANGED):
                     raise
     raise TpmError(None, f"PCRs were extended during each of {ATTEMPTS} attempts to open a lock.")
+
+
+def _policy(pcrs: tuple[PcrBank, ...]) -> bytes:
+    """Return the policy's digest, from the values given and not from the TPM's present state."""
+    values = concatenated(pcrs)
+    if not values:
+        raise ValueError("a policy over no PCR at all would protect nothing")
+    selections = codec.pack_selections(tuple(bank.selection for bank in pcrs))
+    quoted = be(CommandCode.POLICY_PCR, 4) + selections + _NAME_ALG.digest(values)
+    step = be(CommandCode.POLICY_COMMAND_CODE, 4) + be(_ACTIVATE, 4)
+    return _NAME_ALG.digest(_NAME_ALG.digest(bytes(_NAME_ALG.size) + quoted) + step)

@@ -16,7 +16,6 @@ from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire.reader import Reader
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 PATH: Final = "/dev/tpmrm0"
@@ -66,12 +65,7 @@ class CharacterDevice:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -109,12 +103,7 @@ class Socket:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _read(self, size: int) -> bytes:

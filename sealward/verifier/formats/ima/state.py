@@ -94,6 +94,8 @@ def advance(
     Raises:
         RefusedEvidence: EVENT_LOG_INVALID, more distinct measurements than are kept.
     """
+    if not entries:
+        return replace(state, registers=registers)
     found = [None if entry.reading is None else _judged(entry.reading, keys) for entry in entries]
     aggregate = state.aggregate
     if state.entries == 0 and found and found[0] is not None and found[0].path == BOOT_AGGREGATE:

@@ -53,13 +53,11 @@ def normalise(
         event_log: what the log says, compared with the values quoted.
         distrusted: the distrust list.
     """
-    attest = verified.attest
-    name = verified.ak_name.hex()
     claims = Claims(
         tee=Tee.TPM,
         format_version=_SPECIFICATION,
         product=_PRODUCT if ek is None else f"{_PRODUCT} {ek.manufacturer} {ek.model}",
-        instance_value=name,
+        instance_value=verified.ak_name.hex(),
         platform_id=_platform_id(ek, residency),
         provider=None,
         report_data=verified.nonce.hex(),
@@ -91,20 +89,30 @@ def normalise(
         signed_sha256=verified.signed_sha256,
         as_of=now,
         verdicts=_verdicts(ek, residency),
-        tpm=TpmState(
-            ak_name=name,
-            qualified_signer=attest.qualified_signer.hex(),
-            residency=residency,
-            ek=None if ek is None else _endorsement(ek),
-            firmware_version=f"{attest.firmware_version:016x}",
-            clock=attest.clock,
-            reset_count=attest.reset_count,
-            restart_count=attest.restart_count,
-            safe=attest.safe,
-            event_log=event_log,
-        ),
+        tpm=_state(verified, ek, residency, event_log),
     )
     return distrust.apply(claims, distrusted)
+
+
+def _state(
+    verified: VerifiedQuote,
+    ek: EndorsedEk | None,
+    residency: KeyResidency,
+    event_log: BootLog | None,
+) -> TpmState:
+    attest = verified.attest
+    return TpmState(
+        ak_name=verified.ak_name.hex(),
+        qualified_signer=attest.qualified_signer.hex(),
+        residency=residency,
+        ek=None if ek is None else _endorsement(ek),
+        firmware_version=f"{attest.firmware_version:016x}",
+        clock=attest.clock,
+        reset_count=attest.reset_count,
+        restart_count=attest.restart_count,
+        safe=attest.safe,
+        event_log=event_log,
+    )
 
 
 def _platform_id(ek: EndorsedEk | None, residency: KeyResidency) -> str | None:

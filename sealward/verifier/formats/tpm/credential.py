@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from sealward.verifier.formats.tpm import fields, keys
 from sealward.verifier.formats.tpm.kdf import kdf_a, kdf_e
-from sealward.verifier.rats.errors import MalformedEvidence
-from sealward.verifier.wire.reader import Reader
 from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 _IDENTITY: Final = b"IDENTITY"
 _AES_BLOCK: Final = 16
 _EXTRA_SCALAR_BYTES: Final = 8  # FIPS 186-5 A.2.1: 64 extra bits leave no measurable bias
-_MAX_PART: Final = 1024
-_FILE_MAGIC: Final = b"\xba\xdc\xc0\xde\x00\x00\x00\x01"  # tpm2-tools: magic, version 1
 _HASHES: Final[dict[HashAlg, hashes.HashAlgorithm]] = {
     HashAlg.SHA256: hashes.SHA256(),
     HashAlg.SHA384: hashes.SHA384(),
@@ -50,27 +46,6 @@ class Credential:
 
     id_object: bytes = field(repr=False)
     encrypted_secret: bytes = field(repr=False)
-
-    def to_file(self) -> bytes:
-        """Return the file that `tpm2_activatecredential -i` takes."""
-        return _FILE_MAGIC + fields.pack(self.id_object) + fields.pack(self.encrypted_secret)
-
-
-def from_file(data: bytes) -> Credential:
-    """Read a credential file of tpm2-tools.
-
-    Raises:
-        MalformedEvidence: another magic or version, or trailing bytes.
-    """
-    reader = Reader(data)
-    if reader.take(len(_FILE_MAGIC), "credential file") != _FILE_MAGIC:
-        raise MalformedEvidence(0, "credential file: not version 1 of tpm2-tools' format")
-    credential = Credential(
-        fields.sized(reader, "TPM2B_ID_OBJECT", most=_MAX_PART),
-        fields.sized(reader, "TPM2B_ENCRYPTED_SECRET", most=_MAX_PART),
-    )
-    reader.finish()
-    return credential
 
 
 def make(

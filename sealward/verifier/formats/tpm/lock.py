@@ -5,7 +5,10 @@ there only while the PCRs have the values that the object's policy names: Activa
 the ADMIN role of the object, `adminWithPolicy` lets nothing but the policy give that role (TPM 2.0
 part 1, section 19.2), and both are part of the Name.
 
-Whether the object is loaded with its sensitive part is of no matter: nothing of it is used.
+The object must be in a TPM with its sensitive part: beside one that was loaded from its public area
+alone, ActivateCredential fails with TPM_RC_AUTH_UNAVAILABLE (seen on swtpm, also for keys and with
+other attributes: tests/integration/test_tpm_software_key.py). So neither a lock object nor an
+attestation key that somebody has only written down opens anything.
 """
 
 from __future__ import annotations

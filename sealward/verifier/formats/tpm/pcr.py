@@ -11,9 +11,9 @@ from sealward.verifier.wire.reader import Reader
 from sealward.verifier.wire.tcg_hash import HashAlg
 
 MAX_BANKS: Final = 8  # TPML_PCR_SELECTION: HASH_COUNT of the reference implementation is below
-MAX_BITMAP_BYTES: Final = 4  # 24 PCRs fill 3; PCR_SELECT_MAX leaves room for no more than 32
+MAX_BITMAP_BYTES: Final = 4  # what PCR_SELECT_MAX of some TPMs asks for; its last byte is zero
 USUAL_BITMAP_BYTES: Final = 3
-PCR_COUNT: Final = 8 * MAX_BITMAP_BYTES
+PCR_COUNT: Final = 24  # of PC clients; a lock object names three bytes of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class PcrBank:
     def __post_init__(self) -> None:
         if any(a >= b for (a, _), (b, _) in pairwise(self.values)):
             raise ValueError("PCRs of a bank are ascending, without repetition")
+        if any(index >= PCR_COUNT for index, _ in self.values):
+            raise ValueError(f"a PCR of a PC client is below {PCR_COUNT}")
         if any(len(digest) != self.bank.size for _, digest in self.values):
             raise ValueError("a PCR has the size of its bank's hash")
 
@@ -58,7 +60,8 @@ def read_selections(reader: Reader) -> tuple[PcrSelection, ...]:
     """Read a TPML_PCR_SELECTION; a bank stands in it once.
 
     Raises:
-        MalformedEvidence: too many or repeated banks, unknown hashes, or bitmaps of odd sizes.
+        MalformedEvidence: too many or repeated banks, unknown hashes, bitmaps of odd sizes, or a
+            PCR that PC clients do not have.
     """
     what = "PCR selection"
     count = reader.be(4, what)
@@ -70,7 +73,10 @@ def read_selections(reader: Reader) -> tuple[PcrSelection, ...]:
         size = reader.u8(what)
         if not 1 <= size <= MAX_BITMAP_BYTES or any(bank == other.bank for other in found):
             raise reader.malformed(f"{what}: repeated bank, or a bitmap of {size} bytes")
-        found.append(PcrSelection(bank, size, reader.le(size, what)))
+        bitmap = reader.le(size, what)
+        if bitmap >> PCR_COUNT:
+            raise reader.malformed(f"{what}: PCR {bitmap.bit_length() - 1}, PCs have {PCR_COUNT}")
+        found.append(PcrSelection(bank, size, bitmap))
     return tuple(found)
 
 

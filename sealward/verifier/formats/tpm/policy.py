@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sealward.verifier.wire.tcg_hash import HashAlg
 
 _CC_POLICY_PCR: Final = 0x0000017F
-_CC_POLICY_SECRET: Final = 0x00000151
 _CC_POLICY_COMMAND_CODE: Final = 0x0000016C
 
 
@@ -43,14 +42,6 @@ def policy_pcr(algorithm: HashAlg, previous: bytes, banks: tuple[PcrBank, ...]) 
         + pcr.pack_selections(selections)
         + algorithm.digest(values)
     )
-
-
-def policy_secret(
-    algorithm: HashAlg, previous: bytes, entity_name: bytes, policy_ref: bytes = b""
-) -> bytes:
-    """Return the digest after PolicySecret with the authorisation of `entity_name`."""
-    first = algorithm.digest(previous + fields.be(_CC_POLICY_SECRET, 4) + entity_name)
-    return algorithm.digest(first + policy_ref)
 
 
 def policy_command_code(algorithm: HashAlg, previous: bytes, code: int) -> bytes:

@@ -11,9 +11,9 @@ Numbered procedure of `authenticate`:
     (6) the hash of the presented values, in the quote's order of banks and ascending within each,
         is the quote's PCR digest. The hash is the signing scheme's, whatever the banks are.
 
-The caller MUST check that `nonce` binds what it expects (`require_nonce`, or
-docs/specs/evidence-binding.md) and that the key is in a TPM it knows: a quote by itself proves only
-that somebody holds a key (credential.py).
+The caller MUST check that `nonce` binds what it expects (docs/specs/evidence-binding.md) and that
+the key is in a TPM it knows: a quote by itself proves only that somebody holds a key
+(credential.py).
 
 Checks that could make sense but do not exist:
   - low s, and leading zeros of r and s: TPMs differ, so a quote has more than one valid signature;
@@ -116,26 +116,6 @@ def authenticate(
         evidence_sha256=hashlib.sha256(message + signature).hexdigest(),
         signed_sha256=hashlib.sha256(message).hexdigest(),
     )
-
-
-def require_nonce(verified: VerifiedQuote, expected: bytes) -> None:
-    """Refuse a quote that does not carry these 32 bytes, and no more, as its nonce.
-
-    Raises:
-        ValueError: `expected` is not 32 bytes (our own mistake).
-        RefusedEvidence: BINDING_MISMATCH.
-    """
-    if len(expected) != NONCE_SIZE:
-        raise ValueError(f"a TPM binding has {NONCE_SIZE} bytes")
-    if not hmac.compare_digest(expected, verified.nonce):
-        raise RefusedEvidence(
-            Code.BINDING_MISMATCH,
-            "the quote was made for another binding",
-            claim="report_data",
-            expected=expected.hex(),
-            actual=verified.nonce.hex(),
-            hint="collect fresh evidence for this challenge and these keys",
-        )
 
 
 def require_quote(attest: Attest) -> Quoted:

@@ -69,6 +69,22 @@ class TwoBanks(Machine):
         return {"sha1": {0: b"\1" * 20}, **super().pcrs}
 
 
+class TwoStrongBanks(Machine):
+    """A machine that quotes SHA-384 beside SHA-256."""
+
+    @property
+    def pcrs(self) -> dict[str, dict[int, bytes]]:
+        return {**super().pcrs, "sha384": {0: b"\1" * 48}}
+
+
+class Measuring(Machine):
+    """A machine whose kernel measures files."""
+
+    @property
+    def pcrs(self) -> dict[str, dict[int, bytes]]:
+        return {"sha256": {**super().pcrs["sha256"], 10: b"\1" * 32}}
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
@@ -102,7 +118,6 @@ def test_every_form_of_the_same_registers_is_the_same_document(bench: Bench) -> 
         "value": {
             "name": "golden-1, PCR 8",
             "components": ["cmdline", "rootfs", "agent"],
-            "clock": None,
             "trust_config": "image",
         },
     }
@@ -130,7 +145,35 @@ def test_a_document_is_never_written_over(bench: Bench) -> None:
 def test_registers_that_nobody_wrote_are_refused(bench: Bench) -> None:
     zeros = BARE[:96] + bytes(32) + BARE[128:]
     assert "PCR 3 is all zeros" in bench.refused(zeros, "--pcrs", BOOT)
-    bench.ok(BARE[:256] + bytes(32), "--pcrs", BOOT)  # PCR 8 is nobody's duty
+    started = bytes(31) + b"\3" + BARE[32:]
+    assert "PCR 0 is the startup locality" in bench.refused(started, "--pcrs", BOOT)
+    empty = BARE[:256] + bytes(32)
+    assert "PCR 8 is all zeros" in bench.refused(empty, "--pcrs", BOOT, "--component=8=agent")
+    assert "PCR 8 is all zeros" in bench.refused(empty, "--pcrs", BOOT, "--trust-config=8")
+    bench.ok(empty, "--pcrs", BOOT, "--component=0=firmware")  # PCR 8 is nobody's duty
+
+
+@pytest.mark.parametrize("index", [16, 23])
+def test_registers_that_software_can_reset_are_refused(bench: Bench, index: int) -> None:
+    told = bench.refused(BARE + bytes(32), "--pcrs", f"{BOOT},{index}")
+    assert f"PCR {index} can be reset by software" in told
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_what_is_not_the_whole_of_a_boot_is_refused(bench: Bench, index: int) -> None:
+    selection = "sha256:" + ",".join(str(n) for n in range(9) if n != index)
+    told = bench.refused(BARE[32:], "--pcrs", selection)
+    assert f"is not one boot: it has no value of PCR {index}" in " ".join(told.split())
+
+
+def test_evidence_of_two_banks_is_not_one_boot(bench: Bench) -> None:
+    told = bench.refused(tpm_record(TwoStrongBanks(), bytes(32), made=NOW))
+    assert "the banks sha256 and sha384, which are two histories" in " ".join(told.split())
+
+
+def test_pcr_10_of_a_node_that_measures_files_is_left_out(bench: Bench) -> None:
+    document = bench.ok(tpm_record(Measuring(), bytes(32), made=NOW))
+    assert [item["key"].split("/")[1] for item in document["values"]] == list("012345678")
 
 
 def test_a_bank_that_nothing_can_rest_on_is_refused(bench: Bench) -> None:

@@ -16,6 +16,7 @@ from fakes.state import (
     a_platform,
     a_principal,
     a_revision,
+    a_runtime_log,
     a_set,
     a_sweep,
     a_token,
@@ -33,7 +34,8 @@ from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase, SqlTr
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.trust_anchors import AnchorKind
 
-FIRST = "0001"
+FIRST, SECOND = "0001", "0002"
+NEW = {FIRST: {"trust_anchors", "runtime_logs"}, SECOND: {"runtime_logs"}}  # since then
 
 
 def installation_of(folder: Path, revision: str) -> dict[str, list[tuple[object, ...]]]:
@@ -45,13 +47,13 @@ def installation_of(folder: Path, revision: str) -> dict[str, list[tuple[object,
         config.set_main_option("script_location", "sealward:migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-        fill(SqlTransaction(connection, "default"))
+        fill(SqlTransaction(connection, "default"), revision)
     writer.dispose()
     return rows_of(folder)
 
 
-def fill(tx: SqlTransaction) -> None:
-    """One record of nearly everything that the first schema holds."""
+def fill(tx: SqlTransaction, revision: str) -> None:
+    """One record of nearly everything that this schema holds."""
     tx.nodes.add(a_node())
     tx.evidence.put(an_evidence())
     tx.platforms.put(a_platform())
@@ -66,6 +68,8 @@ def fill(tx: SqlTransaction) -> None:
     tx.epochs.bump("reference")
     tx.sweeps.add(a_sweep())
     tx.audit.append(an_entry())
+    if revision >= SECOND:
+        tx.trust_anchors.put(a_trust_anchor())
 
 
 def rows_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -77,21 +81,25 @@ def rows_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_an_installation_of_the_first_schema_keeps_every_row(tmp_path: Path) -> None:
-    before = installation_of(tmp_path, FIRST)
+@pytest.mark.parametrize("revision", [FIRST, SECOND])
+def test_an_installation_of_an_earlier_schema_keeps_every_row(
+    tmp_path: Path, revision: str
+) -> None:
+    before = installation_of(tmp_path, revision)
     assert sum(map(bool, before.values())) > 14
-    assert "trust_anchors" not in before
     schema.migrate(database_url(tmp_path))
     after = rows_of(tmp_path)
-    assert after.pop("trust_anchors") == []
+    assert after.keys() - before.keys() == NEW[revision]
+    assert all(after.pop(name) == [] for name in NEW[revision])
     assert after.pop("alembic_version") != before.pop("alembic_version")
     assert after == before
 
 
-def test_an_installation_of_the_first_schema_is_refused_until_it_is_migrated(
-    tmp_path: Path,
+@pytest.mark.parametrize("revision", [FIRST, SECOND])
+def test_an_installation_of_an_earlier_schema_is_refused_until_it_is_migrated(
+    tmp_path: Path, revision: str
 ) -> None:
-    installation_of(tmp_path, FIRST)
+    installation_of(tmp_path, revision)
     with pytest.raises(Refused) as caught:
         SqliteDatabase(database_url(tmp_path))
     assert caught.value.code is Code.schema_mismatch
@@ -106,3 +114,13 @@ def test_a_migrated_installation_takes_trust_anchors(tmp_path: Path) -> None:
     in_force = database.read(lambda tx: tx.trust_anchors.in_force(AnchorKind.tpm_ek))
     database.close()
     assert in_force == (a_trust_anchor(),)
+
+
+def test_a_migrated_installation_takes_runtime_logs(tmp_path: Path) -> None:
+    installation_of(tmp_path, SECOND)
+    schema.migrate(database_url(tmp_path))
+    database = SqliteDatabase(database_url(tmp_path))
+    database.write(lambda tx: tx.runtime_logs.put(a_runtime_log()))
+    kept = database.read(lambda tx: tx.runtime_logs.find(a_node().node_id))
+    database.close()
+    assert kept == a_runtime_log()

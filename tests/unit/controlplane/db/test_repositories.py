@@ -18,6 +18,7 @@ from fakes.state import (
     a_platform,
     a_principal,
     a_revision,
+    a_runtime_log,
     a_set,
     a_sweep,
     a_token,
@@ -41,7 +42,6 @@ from sealward.controlplane.domain.leases import (
     LeasedModel,
     LeaseState,
     Open,
-    WipeStatus,
 )
 from sealward.controlplane.domain.nodes import FailureClass, NodeState, ReferenceMatch
 from sealward.controlplane.domain.platforms import PlatformState
@@ -149,11 +149,10 @@ def test_a_record_comes_back_equal_and_its_key_is_taken(peopled: SqliteDatabase,
         (lambda tx: tx.nodes.save(a_node("x")), Code.node_unknown),
         (lambda tx: tx.nodes.next_terms_sequence("x"), Code.node_unknown),
         (lambda tx: tx.leases.get("x"), Code.not_found),
-        (lambda tx: tx.terms.save_wipe(a_wipe()), Code.not_found),
         (lambda tx: tx.references.get_set("x"), Code.not_found),
         (lambda tx: tx.references.get_value("x", "y", "z"), Code.not_found),
         (lambda tx: tx.policies.get_revision("x"), Code.not_found),
-        (lambda tx: tx.policies.get_activation("x"), Code.not_found),
+        (lambda tx: tx.policies.end("x", NOW), Code.not_found),
         (lambda tx: tx.workloads.get("x"), Code.workload_unknown),
         (lambda tx: tx.workloads.key("x", 1), Code.not_found),
         (lambda tx: tx.workloads.latest_key("x"), Code.not_found),
@@ -166,7 +165,7 @@ def test_a_record_comes_back_equal_and_its_key_is_taken(peopled: SqliteDatabase,
         (lambda tx: tx.audit.get("x"), Code.not_found),
         (lambda tx: tx.system.raise_generation(), Code.not_found),
     ],
-    ids=range(20),
+    ids=range(19),
 )
 def test_what_is_not_there_is_said_with_its_code(
     database: SqliteDatabase, read: Callable[[Transaction], object], code: Code
@@ -290,6 +289,30 @@ def test_evidence_is_replaced_together_with_its_matches(peopled: SqliteDatabase)
     assert matching("snp.measurement", "bb") == matching("tcb", "milan") == (hex_id("node"),)
 
 
+def test_matches_that_stay_are_kept_and_those_of_other_nodes_are_left_alone(
+    peopled: SqliteDatabase,
+) -> None:
+    peopled.write(lambda tx: tx.nodes.add(a_node("other")))
+    peopled.write(lambda tx: tx.evidence.put(an_evidence("other")))
+    many = tuple(ReferenceMatch("file", f"{n:064x}") for n in range(50))
+    for matches in (many[:40], many[10:], many[10:], ()):
+        later = an_evidence(matches=matches)
+        peopled.write(lambda tx, e=later: tx.evidence.put(e))
+        assert peopled.read(lambda tx: tx.evidence.find(hex_id("node"))) == later
+    assert peopled.read(lambda tx: tx.evidence.find(hex_id("other"))) == an_evidence("other")
+
+
+def test_what_is_kept_of_a_runtime_log_is_replaced(peopled: SqliteDatabase) -> None:
+    node_id = hex_id("node")
+    assert peopled.read(lambda tx: tx.runtime_logs.find(node_id)) is None
+    assert peopled.read(lambda tx: tx.runtime_logs.digest(node_id)) is None
+    for kept in (a_runtime_log(), a_runtime_log(state=b"later")):
+        peopled.write(lambda tx, k=kept: tx.runtime_logs.put(k))
+        assert peopled.read(lambda tx: tx.runtime_logs.find(node_id)) == kept
+        assert peopled.read(lambda tx: tx.runtime_logs.digest(node_id)) == kept.digest
+    assert "later" not in repr(kept)
+
+
 @pytest.mark.parametrize("exposure", [Closed(), Bounded(NOW), Open("integrity failure")])
 def test_every_exposure_comes_back(peopled: SqliteDatabase, exposure: Exposure) -> None:
     lease = a_lease(exposure=exposure)
@@ -357,13 +380,6 @@ def test_terms_are_read_in_sequence(peopled: SqliteDatabase) -> None:
     assert [terms.sequence for terms in above] == [2, 3]
     assert peopled.read(lambda tx: tx.terms.latest(hex_id("node"))) == some_terms(3)
     assert peopled.read(lambda tx: tx.terms.latest("other")) is None
-
-
-def test_a_wipe_statement_can_be_proven_later(peopled: SqliteDatabase) -> None:
-    peopled.write(lambda tx: tx.terms.add_wipe(a_wipe()))
-    proven = replace(a_wipe(), status=WipeStatus.proven)
-    peopled.write(lambda tx: tx.terms.save_wipe(proven))
-    assert peopled.read(lambda tx: tx.terms.wipes(hex_id("node"))) == (proven,)
 
 
 def test_a_platform_is_unknown_until_it_is_put(database: SqliteDatabase) -> None:

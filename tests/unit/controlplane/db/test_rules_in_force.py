@@ -46,6 +46,21 @@ def test_only_values_in_force_match(
     expected = (a_value(),) * matches
     assert database.read(lambda tx: tx.references.matching(wanted, NOW)) == expected
     assert database.read(lambda tx: tx.references.matching([], NOW)) == ()
+    keys = ["aa" * 48, "bb", *map(str, range(600))]  # more than one statement asks for
+    standing = database.read(lambda tx: tx.references.standing("snp.measurement", keys, NOW))
+    assert standing == (("aa" * 48, "golden"),) * matches
+    assert database.read(lambda tx: tx.references.standing("other", keys, NOW)) == ()
+    assert database.read(lambda tx: tx.references.standing("snp.measurement", [], NOW)) == ()
+
+
+def test_every_key_asked_for_is_found_in_every_set(database: SqliteDatabase) -> None:
+    keys = [f"{n:064x}" for n in range(600)]
+    for name in ("a", "b"):
+        values = [a_value(key, name) for key in keys[:: 1 if name == "a" else 2]]
+        database.write(lambda tx, n=name, v=values: tx.references.add_set(a_set(n), v))
+    found = database.read(lambda tx: tx.references.standing("snp.measurement", keys[300:], NOW))
+    expected = {(key, "a") for key in keys[300:]} | {(key, "b") for key in keys[300::2]}
+    assert found == tuple(sorted(expected))
 
 
 def test_a_withdrawn_value_matches_nothing_and_stays_on_record(database: SqliteDatabase) -> None:
@@ -58,10 +73,24 @@ def test_a_withdrawn_value_matches_nothing_and_stays_on_record(database: SqliteD
     )
     wanted = [("snp.measurement", "aa" * 48)]
     assert database.read(lambda tx: tx.references.matching(wanted, NOW)) == ()
+    assert (
+        database.read(lambda tx: tx.references.standing("snp.measurement", ["aa" * 48], NOW)) == ()
+    )
     stored = database.read(
         lambda tx: tx.references.get_value("golden", "snp.measurement", "aa" * 48)
     )
     assert stored == gone
+    assert database.read(lambda tx: tx.references.of_kind("golden", "snp.measurement")) == (gone,)
+
+
+def test_the_values_of_one_kind_in_a_set_are_listed_by_key(database: SqliteDatabase) -> None:
+    values = [a_value("bb" * 48), a_value(), replace(a_value("cc" * 48), kind="tcb")]
+    database.write(lambda tx: tx.references.add_set(a_set(), values))
+    database.write(lambda tx: tx.references.add_set(a_set("other"), [a_value("dd" * 48, "other")]))
+    found = database.read(lambda tx: tx.references.of_kind("golden", "snp.measurement"))
+    assert found == (values[1], values[0])
+    assert database.read(lambda tx: tx.references.of_kind("golden", "pcr")) == ()
+    assert database.read(lambda tx: tx.references.of_kind("absent", "tcb")) == ()
 
 
 def test_withdrawing_and_what_depends_on_it_are_answered_from_indexes(
@@ -71,7 +100,7 @@ def test_withdrawing_and_what_depends_on_it_are_answered_from_indexes(
     dialect = sqlite.dialect(paramstyle="qmark")
     (file,) = tmp_path.glob("**/*.db")
     with closing(sqlite3.connect(file)) as connection:
-        for name in ("_MATCHING", "_WITHDRAWN_IN_SET", "_MARK"):
+        for name in ("_MATCHING", "_STANDING", "_WITHDRAWN_IN_SET", "_OF_KIND", "_MARK"):
             text = getattr(references, name)._for(dialect).text  # noqa: SLF001 - the text as it runs
             values = [None] * text.count("?")
             plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
@@ -101,8 +130,8 @@ def test_an_activation_replaces_exactly_the_one_it_names(peopled: SqliteDatabase
     peopled.write(lambda tx: tx.policies.activate(shadow))
     active = peopled.read(lambda tx: tx.policies.active("appraisal"))
     assert [a.activation_id for a in active] == ["two", "shadow"]
-    one = peopled.read(lambda tx: tx.policies.get_activation("one"))
-    assert (one.state, one.ended) == (ActivationState.ended, NOW)
+    one = peopled.read(lambda tx: tx.policies.activations(limit=1)).items[0]
+    assert (one.activation_id, one.state, one.ended) == ("one", ActivationState.ended, NOW)
     peopled.write(lambda tx: tx.policies.end("two", NOW))
     code = code_of(lambda: peopled.write(lambda tx: tx.policies.end("two", NOW)), Conflict)
     assert code is Code.state_changed

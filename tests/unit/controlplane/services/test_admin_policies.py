@@ -109,8 +109,11 @@ def test_activation_replaces_what_it_names_and_fences_its_kind(plane: AdminPlane
     assert [a.activation_id for a in policies.active(alice)] == [second.activation_id]
     assert epoch(plane) == 2
     assert plane.wake.calls == 2
-    ended = plane.database.read(lambda tx: tx.policies.get_activation(first.activation_id))
-    assert ended.state is ActivationState.ended
+    kept = plane.database.read(lambda tx: tx.policies.activations(limit=9)).items
+    assert {each.activation_id: each.state for each in kept} == {
+        first.activation_id: ActivationState.ended,
+        second.activation_id: ActivationState.active,
+    }
     for stale in (None, first.activation_id, "f" * 32):
         with pytest.raises(Conflict) as caught:
             policies.activate(alice, changed.digest, replaces=stale)

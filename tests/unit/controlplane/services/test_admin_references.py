@@ -18,6 +18,7 @@ from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refuse
 from sealward.controlplane.domain.principals import Role
 from sealward.controlplane.domain.reference_values import (
     MAX_DOCUMENT_BYTES,
+    MAX_DOCUMENT_VALUES,
     ReferenceSetState,
     ReferenceValueState,
 )
@@ -113,7 +114,7 @@ def test_beyond_its_budgets_nothing_is_read() -> None:
     with pytest.raises(Refused):
         reference_documents.read(b" " * (MAX_DOCUMENT_BYTES + 1))
     value = REFERENCE_SET["values"][1]
-    many = [value] * (reference_documents.MAX_VALUES + 1)
+    many = [value] * (MAX_DOCUMENT_VALUES + 1)
     with pytest.raises(Refused, match="list of 1 to"):
         reference_documents.read(changed(("values",), many))
 

@@ -164,7 +164,8 @@ def test_an_unknown_measurement_gets_no_key_and_says_why(here: World) -> None:
     assert [d.code for d in answer.denials] == ["posture_noncompliant"]
     assert instance.held == frozenset()
     (state,) = lease_states(here, instance).values()
-    assert state == ("ended", "posture_noncompliant", "open")
+    assert state == ("ended", "unknown_measurement", "open")
+    assert here.rows("SELECT exposure_reason FROM leases") == [("unknown_measurement",)]
     decisions = here.plane.admin.nodes.explain(here.admin, instance.node_id).decisions
     (refused,) = (d for d in decisions if d.code == "unknown_measurement")
     assert GOOD.hex() in refused.reasons

@@ -14,6 +14,8 @@ from fakes.control_plane import settings, world
 from sealward.controlplane import bootstrap
 from sealward.controlplane.domain.errors import Refused
 
+NEW = ("trust_anchors", "runtime_logs")  # tables since the first release
+
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
 def test_a_data_folder_that_others_can_enter_is_refused(tmp_path: Path, mode: int) -> None:
@@ -43,15 +45,16 @@ def test_the_data_folder_of_the_first_release_opens_and_takes_trust_anchors(
 ) -> None:
     """No table of trust anchors, no key for credentials of TPMs: both come with the start."""
     with world(tmp_path) as here:
-        before = here.content(without=("trust_anchors",))
+        before = here.content(without=NEW)
     data = tmp_path / "plane"
     keys = {path.name: path.read_bytes() for path in (data / "keys").iterdir()}
     (data / "keys" / "tpm_activation.key").unlink()
     with closing(sqlite3.connect(data / "sealward.db")) as connection, connection:
-        connection.execute("DROP TABLE trust_anchors")
+        for table in NEW:
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     with world(tmp_path) as here:
-        assert here.content(without=("trust_anchors",)) == before
+        assert here.content(without=NEW) == before
         machine = tpm_machines.ready(here)
         node = tpm_machines.admitted(here, machine)
         assert node.attest(here).denials == ()

@@ -18,7 +18,7 @@ from fakes.control_plane import (
     shipped_files,
 )
 from fakes.instances import Instance, lease_states
-from fakes.policies import ALLOW_ALL
+from fakes.policies import ADMIT_ALL, ALLOW_ALL
 from fakes.tpm_machines import BOOT_SET, Machine, TpmInstance
 from sealward_devkit.snp.products import Product, Tcb, encode_tcb
 from sealward_devkit.snp.report import key_info, mint_report, typical_fields
@@ -54,19 +54,6 @@ reasons := {{
 	"actual": null,
 	"hint": "review the image",
 }}
-""",
-}
-ADMIT_ALL = {
-    ".manifest": '{"roots":["sealward/enrollment"],"rego_version":1}',
-    "policy.rego": """package sealward.enrollment
-
-import rego.v1
-
-answer := "admit"
-
-labels := {}
-
-reasons := set()
 """,
 }
 FLOOR = Tcb(bootloader=3, tee=0, snp=8, microcode=115)  # of the furnished world
@@ -179,7 +166,7 @@ def test_a_register_with_another_value_refuses_the_node_by_its_name(
     assert (answer.posture, answer.code) == (Posture.NONCOMPLIANT, "unknown_measurement")
     assert answer.content_keys == ()
     assert node.held == frozenset()
-    assert [s[1:] for s in lease_states(here, node).values()] == [("posture_noncompliant", "open")]
+    assert [s[1:] for s in lease_states(here, node).values()] == [("unknown_measurement", "open")]
     told = reasons(attested(here, node, "unknown_measurement"))
     (named,) = (r for r in told if r["claim"] == "claims.measurements[pcr7]")
     assert named["code"] == "unknown_measurement"
@@ -194,11 +181,11 @@ def test_a_node_whose_firmware_registers_are_not_quoted_is_rejected(here: World)
             whole = super().pcrs["sha256"]
             return {"sha256": {index: whole[index] for index in (4, 7, 8)}}
 
-    machine = Sparse()
-    tpm_machines.ready(here, machine)
-    instance = TpmInstance(here.plane.trust, machine=machine, made=here.clock.now())
+    tpm_machines.ready(here)
+    instance = TpmInstance(here.plane.trust, machine=Sparse(), made=here.clock.now())
     answer = instance.enroll(here)
-    assert (answer.certificate, answer.code) == (None, "register_missing")
+    assert (answer.certificate, answer.code) == (None, "boot_unknown")
+    assert "register_missing" in str(here.rows("SELECT reasons FROM node_evidence"))
 
 
 def test_a_withdrawn_register_ends_the_lease_of_the_nodes_that_quoted_it(
@@ -290,7 +277,7 @@ def test_an_snp_node_at_a_warning_is_granted_nothing(here: World) -> None:
     assert answer.content_keys == ()
     assert instance.held == frozenset()
     assert list(lease_states(here, instance).values()) == [
-        ("ended", "posture_noncompliant", "bounded")
+        ("ended", "tcb_not_committed", "bounded")
     ]
     told = {reason["code"] for reason in reasons(attested(here, instance, "tcb_not_committed"))}
     assert {"tcb_not_committed", "posture_not_compliant"} <= told

@@ -25,8 +25,6 @@ READERS: tuple[Callable[[Reader], object], ...] = (
     answers.authorised,
     answers.signed_quote,
     answers.pcr_reading,
-    answers.properties,
-    answers.banks,
     partial(answers.nv_public, index=0x01C00002),
     codec.read_selections,
     codec.read_digests,
@@ -102,7 +100,7 @@ def test_a_bank_that_comes_twice_is_refused() -> None:
 
 
 def test_lists_longer_than_their_budget_are_refused_before_they_are_read() -> None:
-    for reading in (codec.read_selections, codec.read_digests, codec.read_properties):
+    for reading in (codec.read_selections, codec.read_digests):
         with pytest.raises(MalformedEvidence, match="at most"):
             reading(Reader(b"\0\x0f\xff\xff"))
     with pytest.raises(MalformedEvidence, match="at most"):

@@ -9,7 +9,9 @@ import pytest
 from fakes import policy_schemas
 
 from sealward.verifier.rats import runtime_log
+from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.rats.runtime_log import BootAggregate, Kind, Measured, RuntimeLog
+from sealward.verifier.wire import json
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AGENT = Measured("/usr/bin/agent", "sha256", "aa" * 32, Kind.FILE, "5e" * 32)
@@ -103,3 +105,33 @@ def test_signers_beyond_the_limit_count_as_unsigned(signers: int) -> None:
     known = shown(signed, frozenset(signed.digests()))["known"]
     assert len(known["signers"]) == min(signers, runtime_log.MAX_SIGNERS)
     assert known["unsigned"] == max(0, signers - runtime_log.MAX_SIGNERS)
+
+
+def test_a_recorded_claim_is_told_anew_from_what_is_kept() -> None:
+    whole = log(AGENT, SHELL, COPY)
+    for known in (frozenset[str](), frozenset({"aa" * 32})):
+        told = json.decode(json.canonical(whole.to_json(known)), what="claim", max_bytes=1 << 16)
+        again = runtime_log.recorded(told, whole.measured)
+        assert again == whole
+        assert again.to_json(known) == whole.to_json(known)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"as_of": "yesterday"},
+        {"as_of": None},
+        {"banks": "sha256"},
+        {"entries": "4"},
+        {"violations": None},
+        {"not_proven": []},
+        {"boot_aggregate": "perhaps"},
+    ],
+)
+def test_what_is_no_recorded_claim_is_malformed(changes: dict[str, Any]) -> None:
+    told = log(AGENT).to_json()
+    with pytest.raises(MalformedEvidence):
+        runtime_log.recorded(told | changes, ())
+    for name in changes:
+        with pytest.raises(MalformedEvidence):
+            runtime_log.recorded({k: v for k, v in told.items() if k != name}, ())

@@ -295,3 +295,21 @@ def test_more_files_than_are_kept_are_refused(monkeypatch: pytest.MonkeyPatch) -
         assert error.code is Code.EVENT_LOG_INVALID
         assert error.hint is not None
         assert "dont_measure" in error.hint
+
+
+def test_a_list_that_is_sent_no_more_is_told_as_proven_in_no_bank() -> None:
+    kernel = booted()
+    kernel.measure("/usr/bin/agent", b"agent")
+    kernel.violate("/var/log/wtmp")
+    before = confirmed(kernel)
+    told = ima_log.stopped(before.state, now=software_tpm.NOW)
+    assert (told.banks, told.boot_aggregate) == ((), BootAggregate.NOT_QUOTED)
+    assert (told.entries, told.violations, told.not_proven) == (3, 1, 0)
+    assert told.measured == before.log.measured
+
+
+def test_an_increment_of_nothing_keeps_the_state_as_it_is() -> None:
+    kernel = booted()
+    kernel.measure("/usr/bin/agent", b"agent")
+    before = confirmed(kernel).state
+    assert confirmed(kernel, before=before).state == before

@@ -6,10 +6,8 @@ import hashlib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from fakes import software_tpm
+from fakes import software_tpm, tpm_vectors
 from fakes.software_tpm import EndorsementKey
-
-from sealward.verifier.formats.tpm import credential
 
 # `tpm2_makecredential -T none -u ek.pub -s secret -n NAME -o FILE`: kind, private scalar, FILE.
 P256 = (
@@ -50,7 +48,5 @@ def test_a_credential_of_tpm2_tools_opens_with_its_key(
 ) -> None:
     key = ec.derive_private_key(int(known[0], 16), curve)
     monkeypatch.setattr(software_tpm, "private", lambda _kind, _label: key)
-    data = bytes.fromhex(known[1])
-    read = credential.from_file(data)
-    assert read.to_file() == data
+    read = tpm_vectors.credential_file(bytes.fromhex(known[1]))
     assert ek.activate(read.id_object, read.encrypted_secret, NAME) == b"\x5a" * 32

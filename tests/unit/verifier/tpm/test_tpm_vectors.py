@@ -36,6 +36,7 @@ from sealward.verifier.wire import json as strict_json
 from sealward.verifier.wire.tcg_hash import HashAlg
 
 SWTPM = ("tpm-swtpm-rsa", "tpm-swtpm-ecc")
+ENDORSEMENT_HIERARCHY = bytes.fromhex("4000000b")  # its Name and qualified Name
 GCE_BANKS = ("sha1", "sha256", "sha384")
 
 
@@ -157,6 +158,11 @@ def test_names_and_pcr_values_are_those_of_the_files(vectors: dict[str, Vector])
         assert shown == vector.expect["pcrs"]
 
 
+def below(parent: bytes, key: publics.Public) -> bytes:
+    """The qualified Name of a key (TPM 2.0 part 1, section 16)."""
+    return key.name_alg.to_bytes(2, "big") + key.name_alg.digest(parent + name.name(key))
+
+
 def test_the_qualified_signer_is_the_ak_below_the_ek_below_the_endorsement_hierarchy(
     vectors: dict[str, Vector],
 ) -> None:
@@ -164,9 +170,9 @@ def test_the_qualified_signer_is_the_ak_below_the_ek_below_the_endorsement_hiera
         vector = vectors[id_]
         ak = tpm_vectors.sized_or_bare(vector.read("ak.pub"))
         ek = tpm_vectors.sized_or_bare(vector.read("ek.pub"))
-        above = name.qualified_name(name.ENDORSEMENT_HIERARCHY, ek)
+        above = below(ENDORSEMENT_HIERARCHY, ek)
         signer = attests.parse(vector.read("q.msg")).qualified_signer
-        assert name.qualified_name(above, ak) == signer
+        assert below(above, ak) == signer
 
 
 def test_policy_digests_are_those_the_tpm_computed(vectors: dict[str, Vector]) -> None:
@@ -181,9 +187,6 @@ def test_policy_digests_are_those_the_tpm_computed(vectors: dict[str, Vector]) -
         sealed = tpm_vectors.publics.parse_sized(vector.read("seal.pub"))
         assert isinstance(sealed.key, KeyedHash)
         assert sealed.auth_policy == digest
-    ek = tpm_vectors.sized_or_bare(vectors["tpm-swtpm-rsa"].read("ek.pub"))
-    secret = policy.policy_secret(sha256, policy.start(sha256), name.ENDORSEMENT_HIERARCHY)
-    assert secret == ek.auth_policy
 
 
 def swtpm_roots(vector: Vector) -> tuple[EndorsementRoot, ...]:
@@ -391,15 +394,12 @@ def test_the_credential_of_keylime_reads_and_is_of_the_size_we_make(
     vectors: dict[str, Vector],
 ) -> None:
     vector = vectors["tpm-keylime-quote"]
-    data = vector.read("mkcred")
-    read = credential.from_file(data)
-    assert read.to_file() == data
+    read = tpm_vectors.credential_file(vector.read("mkcred"))
     ek = publics.parse_sized(vector.read("ek_pub_tpm2b"))
     ours = credential.make(
         ek, vector.read("ak_name"), b"\x07" * 9, random_bytes=lambda n: b"\x05" * n
     )
     assert len(ours.encrypted_secret) == len(read.encrypted_secret)
-    assert credential.from_file(ours.to_file()) == ours
 
 
 def test_no_quote_verifies_with_the_parts_of_another(vectors: dict[str, Vector]) -> None:
