@@ -26,7 +26,8 @@ _PURPOSES = {
 def enrollment_channel(plane: Reachable) -> Iterator[grpc.Channel]:
     """A connection to the enrolment listener."""
     credentials = grpc.ssl_channel_credentials(root_certificates=plane.roots)
-    with grpc.secure_channel(str(plane.listening.enrollment), credentials) as channel:
+    options = (("grpc.use_local_subchannel_pool", 1),)  # one channel is one connection
+    with grpc.secure_channel(str(plane.listening.enrollment), credentials, options) as channel:
         yield channel
 
 

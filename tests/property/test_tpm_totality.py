@@ -14,7 +14,7 @@ import cbor2
 import pytest
 from fakes import software_tpm, tpm_vectors
 from fakes.software_tpm import EndorsementKey, SoftwareTpm
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, DrawFn
 from property import strategies
@@ -343,8 +343,10 @@ def built(banks: tuple[HashAlg, ...], events: list[tuple[int, int, bytes]]) -> L
 def test_a_replay_equals_a_naive_model(
     banks: tuple[HashAlg, ...], events: list[tuple[int, int, bytes]], locality: int | None
 ) -> None:
+    label = b"StartupLocality\0"  # Hypothesis knows it from the code; the next test is about it
+    assume(not any(kind == 3 and data.startswith(label) for _, kind, data in events))
     if locality is not None:
-        events = [(0, 3, b"StartupLocality\0" + bytes((locality,))), *events]
+        events = [(0, 3, label + bytes((locality,))), *events]
     log = logs.parse(logs.encode(built(banks, events)))
     replay = replays.replay(log)
     assert [bank for bank, _ in replay.banks] == list(banks)
