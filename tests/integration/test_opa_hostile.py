@@ -67,7 +67,7 @@ def policy_of(text: str, layer: Layer) -> LayerPolicy:
     return LayerPolicy(scope="tenant/x", layer=layer, kind=PolicyKind.RELEASE, bundle=bundle)
 
 
-# A deadline may end a connection inside its TLS handshake; its socket is closed when it is collected.
+# A deadline may end a connection inside its TLS handshake; its socket is closed when collected.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", sorted(set(HOSTILE) - set(UNSTOPPABLE)))
 def test_a_hostile_policy_holds_its_caller_no_longer_than_it_may(
