@@ -52,6 +52,7 @@ class StrictParsing(grpc.aio.ServerInterceptor):
         self._random_bytes = random_bytes
         self._count = count
         self._arrivals = arrivals
+        self._handlers: dict[str, _Handler] = {}  # of the contract's methods, as they are called
 
     async def intercept_service(
         self,
@@ -59,11 +60,16 @@ class StrictParsing(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> _Handler | None:
         """Return the method's handler with its parser moved inside."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None  # no such method: gRPC says so itself
+        method = handler_call_details.method
+        if method not in self._handlers:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None  # no such method: gRPC says so itself
+            self._handlers[method] = self._inside(method.rpartition("/")[2], handler)
+        return self._handlers[method]
+
+    def _inside(self, call: str, handler: _Handler) -> _Handler:
         parse = cast("_Parse", handler.request_deserializer)  # the contract sets one everywhere
-        call = handler_call_details.method.rpartition("/")[2]
         if handler.unary_unary is not None:  # the casts: handlers of grpc.aio are coroutines
             # On the wire a stream of one message is the same; but gRPC waits for that of a unary
             # call itself, without end.
