@@ -6,8 +6,9 @@
 PYTHON ?= python3
 WORKERS ?= 2
 EXAMPLES ?= 20000
+MUTATIONS ?= 1000000
 UPGRADE ?=
-ATTESTER ?= software
+ATTESTER ?= snp
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +25,7 @@ PROTO := sealward/protos/agent.proto
 help: ## list the targets
 	@awk -F ': .*## |:.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## play the main job through real processes and check every answer (ATTESTER=tpm: on swtpm)
+demo: $(INSTALLED) ## play the main job through real processes and check every answer (ATTESTER=snp, tdx, nitro; tpm: on swtpm)
 	$(BIN)/python -m sealward_devkit.demo --attester $(ATTESTER)
 
 test: check tests ## all that a landing must keep true: check, then tests
@@ -61,8 +62,8 @@ protos: $(INSTALLED) ## generate sealward/protos from its .proto file
 bench: $(INSTALLED) ## measure, and write docs/benchmarks.md
 	$(BIN)/python benchmarks/report.py
 
-soak: $(INSTALLED) ## the long campaigns, whole, and docs/soak.md (hours; EXAMPLES for each property)
-	SEALWARD_EXAMPLES=$(EXAMPLES) $(BIN)/python tests/soak/report.py
+soak: $(INSTALLED) ## the long campaigns, whole, and docs/soak.md (hours; EXAMPLES for each property, MUTATIONS for each parser)
+	SEALWARD_EXAMPLES=$(EXAMPLES) SEALWARD_MUTATIONS=$(MUTATIONS) $(BIN)/python tests/soak/report.py
 
 fmt: $(INSTALLED) ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix-only .

@@ -1,27 +1,28 @@
-"""The `sealward-devkit` command: development roots, platforms, measurements, reports and TPMs.
+"""The `sealward-devkit` command: roots, platforms and evidence, for SNP here and a group a kind.
 
 Errors are one sentence on standard error with exit status 1; `--json` prints one JSON object.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
 
 import sealward_devkit
+from sealward_devkit import options
+from sealward_devkit.clock import system_clock
+from sealward_devkit.dcap.cli import dcap
 from sealward_devkit.directories import (
     ANCHORS_FILE,
-    DevelopmentFilesError,
     create_root,
     load_platform,
     load_root,
     save_platform,
 )
+from sealward_devkit.files import DevelopmentFilesError
 from sealward_devkit.guest import (
     HOST_DATA_SIZE,
     MEASUREMENT_SIZE,
@@ -29,35 +30,16 @@ from sealward_devkit.guest import (
     Guest,
     report_of_guest,
 )
+from sealward_devkit.nitro.cli import nitro
 from sealward_devkit.platform import vcek_platform, vlek_platform
-from sealward_devkit.snp.hierarchy import MAXIMUM_ROOT_LIFE
 from sealward_devkit.snp.products import Product
 from sealward_devkit.snp.report import DEFAULT_POLICY, development_measurement
 from sealward_devkit.tpm.cli import tpm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-_NEW_DIRECTORY: Final = click.Path(path_type=Path, file_okay=False)
-_DIRECTORY: Final = click.Path(path_type=Path, file_okay=False, exists=True)
 _PRODUCTS: Final = click.Choice([item.value for item in Product])
-_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-def _hex_of(size: int) -> Callable[[str], bytes]:
-    """An option type: exactly `size` bytes as hexadecimal digits."""
-
-    def convert(text: str) -> bytes:
-        try:
-            value = bytes.fromhex(text)
-        except ValueError:
-            value = b""
-        if len(value) != size:
-            raise click.BadParameter(f"needs {2 * size} hex digits")
-        return value
-
-    convert.__name__ = "hex"  # what click calls the type in --help
-    return convert
 
 
 @click.group()
@@ -66,6 +48,8 @@ def main() -> None:
     """Development only: genuine evidence under a root generated on the spot."""
 
 
+main.add_command(dcap)
+main.add_command(nitro)
 main.add_command(tpm)
 
 
@@ -75,14 +59,8 @@ def root() -> None:
 
 
 @root.command("create")
-@click.argument("directory", type=_NEW_DIRECTORY)
-@click.option(
-    "--days",
-    type=click.IntRange(1, MAXIMUM_ROOT_LIFE.days),
-    default=MAXIMUM_ROOT_LIFE.days,
-    show_default=True,
-    help="Days until every certificate of the root expires.",
-)
+@click.argument("directory", type=options.NEW_DIRECTORY)
+@options.DAYS
 @click.option(
     "--product",
     "products",
@@ -90,17 +68,17 @@ def root() -> None:
     multiple=True,
     help="Only this product; may be repeated. Default: all.",
 )
-@_JSON
+@options.JSON
 def root_create(*, directory: Path, days: int, products: tuple[str, ...], as_json: bool) -> None:
     """Make a development root in the new DIRECTORY."""
     chosen = tuple(Product(name) for name in products) or tuple(Product)
-    now, life = _system_clock(), timedelta(days=days)
+    now, life = system_clock(), timedelta(days=days)
     try:
         create_root(directory, now, life=life, products=chosen)
     except DevelopmentFilesError as error:
         raise click.ClickException(str(error)) from error
-    expires = (now + life).strftime("%Y-%m-%dT%H:%M:%SZ")
-    _print(
+    expires = options.instant(now + life)
+    options.answer(
         {"anchors": str(directory / ANCHORS_FILE), "not_after": expires}, "anchors", as_json=as_json
     )
 
@@ -111,11 +89,11 @@ def platform() -> None:
 
 
 @platform.command("create")
-@click.argument("out", type=_NEW_DIRECTORY)
-@click.option("--root", "root_directory", type=_DIRECTORY, required=True, help="Its root.")
+@click.argument("out", type=options.NEW_DIRECTORY)
+@options.ROOT
 @click.option("--product", type=_PRODUCTS, default=Product.MILAN.value, show_default=True)
 @click.option("--csp-id", help="Sign by a VLEK that names this provider, instead of a VCEK.")
-@_JSON
+@options.JSON
 def platform_create(
     *, out: Path, root_directory: Path, product: str, csp_id: str | None, as_json: bool
 ) -> None:
@@ -130,16 +108,16 @@ def platform_create(
     except DevelopmentFilesError as error:
         raise click.ClickException(str(error)) from error
     answer = {"platform_id": made.platform_id, "product": product, "directory": str(out)}
-    _print(answer, "platform_id", as_json=as_json)
+    options.answer(answer, "platform_id", as_json=as_json)
 
 
 @main.command()
 @click.argument("name")
-@_JSON
+@options.JSON
 def measurement(*, name: str, as_json: bool) -> None:
     """Print a launch digest for NAME: always the same, of no real image, development only."""
     answer = {"name": name, "measurement": development_measurement(name).hex()}
-    _print(answer, "measurement", as_json=as_json)
+    options.answer(answer, "measurement", as_json=as_json)
 
 
 @main.group()
@@ -148,21 +126,26 @@ def report() -> None:
 
 
 @report.command("mint")
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--platform", "platform_directory", type=_DIRECTORY, required=True)
+@click.argument("out", type=options.NEW_FILE)
+@click.option("--platform", "platform_directory", type=options.DIRECTORY, required=True)
 @click.option(
-    "--measurement", type=_hex_of(MEASUREMENT_SIZE), required=True, help="MEASUREMENT, 96 digits."
+    "--measurement",
+    type=options.hex_of(MEASUREMENT_SIZE),
+    required=True,
+    help="MEASUREMENT, 96 digits.",
 )
-@click.option("--report-data", type=_hex_of(64), required=True, help="REPORT_DATA, 128 digits.")
+@click.option(
+    "--report-data", type=options.hex_of(64), required=True, help="REPORT_DATA, 128 digits."
+)
 @click.option(
     "--host-data",
-    type=_hex_of(HOST_DATA_SIZE),
+    type=options.hex_of(HOST_DATA_SIZE),
     default="00" * HOST_DATA_SIZE,
     help="HOST_DATA, 64 digits.",
 )
 @click.option("--policy", type=click.IntRange(0, 2**64 - 1), default=int(DEFAULT_POLICY))
 @click.option("--report-version", type=click.IntRange(2, 5), default=5, show_default=True)
-@_JSON
+@options.JSON
 def report_mint(
     *,
     out: Path,
@@ -184,18 +167,7 @@ def report_mint(
     report_id = secrets.token_bytes(REPORT_ID_SIZE)
     try:
         minted = report_of_guest(load_platform(platform_directory), guest, report_id, report_data)
-        out.write_bytes(minted)
     except DevelopmentFilesError as error:
         raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"cannot write {out}: {error.strerror}") from error
-    _print({"report": str(out), "report_id": report_id.hex()}, "report", as_json=as_json)
-
-
-def _print(answer: Mapping[str, str | None], main_key: str, *, as_json: bool) -> None:
-    """The whole answer as JSON, or its one most wanted value."""
-    click.echo(json.dumps(answer, indent=2) if as_json else answer[main_key] or "none")
-
-
-def _system_clock() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - the devkit's one clock: a command has no caller to ask
+    options.write(out, minted)
+    options.answer({"report": str(out), "report_id": report_id.hex()}, "report", as_json=as_json)

@@ -9,24 +9,22 @@ Platform directory: `platform.toml`, `vek.key`, `vek.pem`, `intermediate.pem`, `
 
 from __future__ import annotations
 
-import os
-import ssl
-import stat
 import tomllib
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from sealward_devkit import files
+from sealward_devkit.files import DevelopmentFilesError
+from sealward_devkit.pki.certificates import Validity
+from sealward_devkit.pki.life import life_from
+from sealward_devkit.pki.roots import MAXIMUM_ROOT_LIFE
 from sealward_devkit.platform import Platform
 from sealward_devkit.snp.hierarchy import (
-    MAXIMUM_ROOT_LIFE,
     Hierarchy,
     RootKeys,
-    Validity,
     generate_root_keys,
     mint_hierarchy,
 )
@@ -38,16 +36,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 ANCHORS_FILE: Final = "anchors.pem"
 _PLATFORM_FILE: Final = "platform.toml"
-_GROUP_AND_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _WARNING: Final = "# Sealward development platform. Not hardware: it proves nothing but its root.\n"
-
-
-class DevelopmentFilesError(Exception):
-    """A root or platform directory cannot be made or read; the message is one sentence."""
 
 
 def create_root(
@@ -66,21 +58,18 @@ def create_root(
         DevelopmentFilesError: the directory is not empty or cannot be written.
         ValueError: `life` is not above zero or is more than 7 days.
     """
-    if not timedelta(0) < life <= MAXIMUM_ROOT_LIFE:
-        raise ValueError("a development root lives for some time and at most 7 days")
-    start = now.replace(microsecond=0)
-    validity = Validity(start, start + life)
+    validity = life_from(now, life)
     try:
-        _new_directory(directory)  # first, since keys take a second each
+        files.new_directory(directory)  # first, since keys take a second each
         hierarchies = [mint_hierarchy(item, new_keys(), validity) for item in products]
         for item in hierarchies:
             name = item.product.value.lower()
-            _write_certificate(directory / f"ark-{name}.pem", item.ark)
-            _write_certificate(directory / f"ask-{name}.pem", item.ask)
-            _write_certificate(directory / f"asvk-{name}.pem", item.asvk)
-            _write_key(directory / f"ask-{name}.key", item.ask_key)
-            _write_key(directory / f"asvk-{name}.key", item.asvk_key)
-        _write_certificate(directory / ANCHORS_FILE, *(item.ark for item in hierarchies))
+            files.write_certificate(directory / f"ark-{name}.pem", item.ark)
+            files.write_certificate(directory / f"ask-{name}.pem", item.ask)
+            files.write_certificate(directory / f"asvk-{name}.pem", item.asvk)
+            files.write_key(directory / f"ask-{name}.key", item.ask_key)
+            files.write_key(directory / f"asvk-{name}.key", item.asvk_key)
+        files.write_certificate(directory / ANCHORS_FILE, *(item.ark for item in hierarchies))
     except OSError as error:
         raise DevelopmentFilesError(f"cannot write the development root: {error}") from error
 
@@ -92,16 +81,16 @@ def load_root(directory: Path, product: Product) -> Hierarchy:
         DevelopmentFilesError: a file is missing, malformed or a key readable by others.
     """
     name = product.value.lower()
-    ark = _read_certificate(directory / f"ark-{name}.pem")
+    ark = files.read_certificate(directory / f"ark-{name}.pem")
     dates = x509.load_der_x509_certificate(ark)
     return Hierarchy(
         product=product,
         validity=Validity(dates.not_valid_before_utc, dates.not_valid_after_utc),
         ark=ark,
-        ask=_read_certificate(directory / f"ask-{name}.pem"),
-        asvk=_read_certificate(directory / f"asvk-{name}.pem"),
-        ask_key=_read_rsa_key(directory / f"ask-{name}.key"),
-        asvk_key=_read_rsa_key(directory / f"asvk-{name}.key"),
+        ask=files.read_certificate(directory / f"ask-{name}.pem"),
+        asvk=files.read_certificate(directory / f"asvk-{name}.pem"),
+        ask_key=files.read_rsa_key(directory / f"ask-{name}.key"),
+        asvk_key=files.read_rsa_key(directory / f"asvk-{name}.key"),
     )
 
 
@@ -119,13 +108,13 @@ def save_platform(platform: Platform, directory: Path) -> None:
         *(f"{name} = {level}" for name, level in asdict(platform.tcb).items()),
     ]
     try:
-        _new_directory(directory)
-        _write_key(directory / "vek.key", platform.key)
-        _write_certificate(directory / "vek.pem", platform.vek)
-        _write_certificate(directory / "intermediate.pem", platform.intermediate)
-        _write_certificate(directory / "root.pem", platform.root)
+        files.new_directory(directory)
+        files.write_key(directory / "vek.key", platform.key)
+        files.write_certificate(directory / "vek.pem", platform.vek)
+        files.write_certificate(directory / "intermediate.pem", platform.intermediate)
+        files.write_certificate(directory / "root.pem", platform.root)
         text = _WARNING + "\n".join(lines) + "\n"
-        _write_private(directory / _PLATFORM_FILE, text.encode())
+        files.write_private(directory / _PLATFORM_FILE, text.encode())
     except OSError as error:
         raise DevelopmentFilesError(f"cannot write the development platform: {error}") from error
 
@@ -138,7 +127,7 @@ def load_platform(directory: Path) -> Platform:
     """
     path = directory / _PLATFORM_FILE
     try:
-        description = tomllib.loads(_read(path).decode())
+        description = tomllib.loads(files.read(path).decode())
         product = Product(description["product"])
         signing_key = SigningKey[description["signing_key"]]
         tcb = Tcb(**description["tcb"])
@@ -152,75 +141,8 @@ def load_platform(directory: Path) -> Platform:
         signing_key=signing_key,
         tcb=tcb,
         chip_id=chip_id,
-        key=_read_p384_key(directory / "vek.key"),
-        vek=_read_certificate(directory / "vek.pem"),
-        intermediate=_read_certificate(directory / "intermediate.pem"),
-        root=_read_certificate(directory / "root.pem"),
+        key=files.read_p384_key(directory / "vek.key"),
+        vek=files.read_certificate(directory / "vek.pem"),
+        intermediate=files.read_certificate(directory / "intermediate.pem"),
+        root=files.read_certificate(directory / "root.pem"),
     )
-
-
-def _new_directory(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    if any(directory.iterdir()):
-        raise DevelopmentFilesError(f"{directory} is not empty; give a new directory")
-    directory.chmod(stat.S_IRWXU)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Create a file of mode 0600; it must not exist, so nothing is ever overwritten."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR), "wb") as file:
-        file.write(content)
-
-
-def _write_key(path: Path, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    _write_private(path, pem)
-
-
-def _write_certificate(path: Path, *certificates: bytes) -> None:
-    pem = "".join(ssl.DER_cert_to_PEM_cert(certificate) for certificate in certificates)
-    _write_private(path, pem.encode())
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DevelopmentFilesError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _read_certificate(path: Path) -> bytes:
-    # Not x509.load_pem_x509_certificate: it warns of serial number 0, which every VEK has.
-    try:
-        return ssl.PEM_cert_to_DER_cert(_read(path).decode("ascii"))
-    except ValueError as error:
-        raise DevelopmentFilesError(f"{path} is not a PEM certificate") from error
-
-
-def _read_rsa_key(path: Path) -> rsa.RSAPrivateKey:
-    key = _read_key(path)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise DevelopmentFilesError(f"{path} does not hold an RSA key")
-    return key
-
-
-def _read_p384_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    key = _read_key(path)
-    if not (isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP384R1)):
-        raise DevelopmentFilesError(f"{path} does not hold a P-384 key")
-    return key
-
-
-def _read_key(path: Path) -> PrivateKeyTypes:
-    content = _read(path)
-    if path.stat().st_mode & _GROUP_AND_OTHERS:
-        raise DevelopmentFilesError(f"{path} can be read by others; run chmod 600 on it")
-    try:
-        return serialization.load_pem_private_key(content, password=None)
-    except (TypeError, ValueError) as error:
-        raise DevelopmentFilesError(f"{path} is not a PEM private key") from error

@@ -6,25 +6,15 @@ identity is the REPORT_ID its attester draws (security-requirements F5).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sealward_devkit.snp.certificates import sign_certificate
+from sealward_devkit.pki.certificates import sign_certificate
+from sealward_devkit.pki.keys import RandomBytes, p384_key
 from sealward_devkit.snp.hierarchy import Hierarchy, vcek_template, vlek_template
 from sealward_devkit.snp.products import CHIP_ID_SIZE, FACTS, Product, Tcb
 from sealward_devkit.snp.report import SigningKey
-
-RandomBytes = Callable[[int], bytes]
-
-_P384_ORDER: Final = int(
-    "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973",
-    16,
-)
-# FIPS 186-5 A.2.1: 64 bits more than the order make the bias of the reduction negligible.
-_KEY_SEED_SIZE: Final = 48 + 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +80,3 @@ def vlek_platform(
         intermediate=hierarchy.asvk,
         root=hierarchy.ark,
     )
-
-
-def p384_key(random_bytes: RandomBytes) -> ec.EllipticCurvePrivateKey:
-    """A P-384 private key from the given randomness; FIPS 186-5 A.2.1."""
-    seed = int.from_bytes(random_bytes(_KEY_SEED_SIZE), "big")
-    return ec.derive_private_key(seed % (_P384_ORDER - 1) + 1, ec.SECP384R1())

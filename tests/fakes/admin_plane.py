@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 
+from sealward.controlplane.adapters.collateral.inspector import VendorInspector
 from sealward.controlplane.adapters.db import schema, tables
 from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
+from sealward.controlplane.adapters.evidence_verifier import LibraryVerifier
 from sealward.controlplane.adapters.keystore import file as keystore_file
 from sealward.controlplane.api.app import create_app
 from sealward.controlplane.domain.decisions import Decision, DecisionKind, Outcome
@@ -34,9 +36,14 @@ from sealward.controlplane.domain.principals import Principal, Role
 from sealward.controlplane.domain.records import JsonText
 from sealward.controlplane.services.admin import AdminServices
 from sealward.controlplane.services.administration import Dependencies
+from sealward.controlplane.services.collateral import CollateralStore
+from sealward.controlplane.services.collateral_forecast import Forecasts
+from sealward.controlplane.services.collateral_view import CollateralBook
 from sealward.controlplane.services.policies import PolicyCheck
 from sealward.controlplane.services.principals import IssuedToken
+from sealward.controlplane.services.reverification import Reverifier
 from sealward.protos.trust import TrustConfiguration
+from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.rats.result import Posture
 
 START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -177,16 +184,26 @@ def admin_plane(
     database = SqliteDatabase(f"sqlite:///{folder / 'state.db'}")
     keystore = keystore_file.FileKeystore(folder / "keys", secrets.token_bytes)
     clock, wake = SteppedClock(), CountingWake()
+    on = Dependencies(
+        database=database,
+        keystore=keystore,
+        clock=clock,
+        random_bytes=secrets.token_bytes,
+        wake=wake,
+    )
+    verifier = LibraryVerifier(TrustAnchors())
+    store = CollateralStore(on, VendorInspector(verifier.anchors))
     services = AdminServices.build(
-        Dependencies(
-            database=database,
-            keystore=keystore,
-            clock=clock,
-            random_bytes=secrets.token_bytes,
-            wake=wake,
-        ),
+        on,
         check=check or RecordingCheck(),
         trust=_trust(keystore),
+        collateral=store,
+        forecasts=Forecasts(
+            on=on,
+            store=store,
+            reverifier=Reverifier(verifier, CollateralBook(database)),
+            fetches=frozenset(),
+        ),
     )
     file = folder / "state.db"
     with start_blocking_portal() as portal, closing(sqlite3.connect(file)) as reader:

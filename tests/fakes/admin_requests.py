@@ -66,6 +66,7 @@ class Call:
             "version": "1",
             "node_id": NODE_ID,
             "lease_id": "1" * 32,
+            "correlation_id": "c0ffee00",
         }
         return self.route.format(**values)
 
@@ -130,6 +131,13 @@ CALLS = (
         Right.reference_activate,
         {"kind": "measurement", "key": MEASUREMENT, "reason": "because"},
     ),
+    Call("GET", "/v1/collateral", Right.collateral_read),
+    Call("GET", "/v1/collateral/archive", Right.collateral_read),
+    Call("GET", "/v1/collateral/forecast", Right.collateral_read),
+    Call("GET", "/v1/collateral/forecast/nodes", Right.collateral_read),
+    Call("GET", "/v1/collateral/{digest}", Right.collateral_read),
+    Call("POST", "/v1/collateral", Right.collateral_import, raw=b"0"),
+    Call("POST", "/v1/collateral/forecast/proposed", Right.collateral_import, raw=b"0"),
     Call("GET", "/v1/platforms", Right.platform_read),
     Call("PUT", "/v1/platforms/{platform_id}", Right.platform_allow, {"state": "allowed"}),
     Call(
@@ -164,12 +172,15 @@ CALLS = (
     Call("GET", "/v1/nodes", Right.node_read),
     Call("GET", _NODE, Right.node_read),
     Call("GET", f"{_NODE}/explain", Right.node_explain),
+    Call("GET", "/v1/explanations/{correlation_id}", Right.node_explain),
     Call("GET", "/v1/decisions", Right.node_explain),
     Call("POST", f"{_NODE}/admit", Right.node_admit, WHY),
     Call("POST", f"{_NODE}/reject", Right.node_restrict, WHY),
     Call("POST", f"{_NODE}/retire", Right.node_restrict, WHY),
     Call("POST", f"{_NODE}/quarantine", Right.node_restrict, WHY),
     Call("POST", f"{_NODE}/release", Right.node_release, WHY),
+    Call("POST", f"{_NODE}/results", Right.node_result, {"audience": "https://bank.example"}),
+    Call("POST", "/v1/result-keys/rotate", Right.result_key_rotate, {"revoke": False}),
     Call("GET", "/v1/leases", Right.lease_read),
     Call("GET", "/v1/leases/{lease_id}", Right.lease_read),
     Call("GET", "/v1/audit/entries", Right.audit_read),

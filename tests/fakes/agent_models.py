@@ -125,6 +125,7 @@ def agent_settings(
         attester="quoting",
         attester_table={},
         workloads=workloads,
+        result_audience="",
         models=folder,
         listen=Listen("127.0.0.1", port),
         join_token_file=None,

@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fakes.sealed_models import CREATED, sealed_bytes, seeded
 from fakes.snp_fixtures import stream
 from fakes.state import ManualClock
+from sealward_devkit.pki.certificates import Validity
 from sealward_devkit.platform import Platform, vcek_platform, vlek_platform
 from sealward_devkit.snp.hierarchy import (
     Hierarchy,
-    Validity,
     generate_root_keys,
     mint_hierarchy,
 )
@@ -42,7 +42,7 @@ from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.policy_engine.shipped import shipped
 from sealward.controlplane.adapters.system_clock import SystemClock
 from sealward.controlplane.bootstrap import ControlPlane
-from sealward.controlplane.config import Address, OpaServer, Settings
+from sealward.controlplane.config import Address, CollateralServices, OpaServer, Settings
 from sealward.controlplane.domain.policies import Layer, PolicyKind
 from sealward.controlplane.domain.policies_bundle import files_of
 from sealward.controlplane.domain.principals import Principal
@@ -192,9 +192,9 @@ def settings(
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
+def world(folder: Path, *, collateral: CollateralServices | None = None) -> Iterator[World]:
     """Open a furnished control plane below `folder`; the second time it is as it was left."""
-    made = open_world(folder)
+    made = open_world(folder, collateral=collateral)
     try:
         yield made
     finally:
@@ -237,7 +237,11 @@ def reachable(folder: Path, *, opa: OpaServer | None = None) -> Iterator[Reachab
 
 
 def open_world(
-    folder: Path, *, ring: Callable[[str], None] | None = None, opa: OpaServer | None = None
+    folder: Path,
+    *,
+    ring: Callable[[str], None] | None = None,
+    opa: OpaServer | None = None,
+    collateral: CollateralServices | None = None,
 ) -> World:
     """Build over `folder`, furnishing it first when it is empty. The caller closes the plane."""
     if not (folder / "plane").exists():
@@ -245,8 +249,9 @@ def open_world(
     now = SystemClock().now()
     clock = ManualClock(from_unix_ms(unix_ms(now)))
     rung: list[str] = []
+    chosen = settings(folder / "plane", folder / "root.der", opa=opa)
     plane = bootstrap.build(
-        settings(folder / "plane", folder / "root.der", opa=opa),
+        replace(chosen, collateral=collateral),
         ring=ring or rung.append,
         clock=clock,
     )

@@ -17,7 +17,7 @@ from fakes.control_plane import GOOD, WORKLOAD, World, chip
 from sealward_devkit.guest import Guest, report_of_guest
 from sealward_devkit.platform import Platform
 
-from sealward.controlplane.services.attestation import AttestAnswer, AttestCall
+from sealward.controlplane.services.attestation_call import AttestAnswer, AttestCall
 from sealward.controlplane.services.enrollment import EnrollAnswer, EnrollCall
 from sealward.controlplane.services.evidence import Presented
 from sealward.enclave_agent.identity import InstanceKeys

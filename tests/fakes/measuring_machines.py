@@ -13,7 +13,7 @@ from fakes.ima_kernel import ImaKernel
 from fakes.software_tpm import SoftwareTpm, lock_object
 from fakes.tpm_machines import Machine, TpmInstance
 
-from sealward.controlplane.services.attestation import AttestAnswer
+from sealward.controlplane.services.attestation_call import AttestAnswer
 from sealward.controlplane.services.enrollment import EnrollAnswer
 from sealward.controlplane.services.evidence import Presented
 from sealward.verifier.composite.ima_log import ListPart

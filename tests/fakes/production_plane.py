@@ -57,12 +57,12 @@ def welcoming(folder: Path, endorsements: Path | None = None) -> Iterator[World]
 
 def require_refused(here: World, instance: Instance | None = None, *, join_token: str = "") -> str:
     """Try to enrol; return the refusal, which must leave nothing behind."""
-    before = here.content(without=("spent_challenges",))
+    before = here.content(without=("spent_challenges", "attempts"))
     instance = instance or Instance(here.plane.trust, platform=chip())
     with pytest.raises(Refused) as caught:
         instance.enroll(here, join_token=join_token)
     assert caught.value.code is Code.evidence_refused
-    assert here.content(without=("spent_challenges",)) == before
+    assert here.content(without=("spent_challenges", "attempts")) == before
     return caught.value.detail
 
 

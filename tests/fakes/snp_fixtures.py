@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from sealward_devkit.pki.certificates import Validity
 from sealward_devkit.platform import Platform, vcek_platform, vlek_platform
 from sealward_devkit.snp.hierarchy import (
     Hierarchy,
     RootKeys,
-    Validity,
     generate_root_keys,
     mint_hierarchy,
 )
@@ -35,7 +35,7 @@ from sealward_devkit.snp.report import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sealward_devkit.snp.certificates import Extension, Template
+    from sealward_devkit.pki.certificates import Extension, Template
 
 NOW: Final = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 VALIDITY: Final = Validity(NOW - timedelta(days=1), NOW + timedelta(days=6))

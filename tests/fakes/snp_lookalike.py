@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 from fakes.snp_fixtures import CSP_ID, root_keys, stream
+from sealward_devkit.pki.extensions import DEVELOPMENT_MARKER_OID
 from sealward_devkit.platform import vcek_platform, vlek_platform
 from sealward_devkit.snp import hierarchy as minting
 from sealward_devkit.snp.products import FACTS
@@ -24,9 +25,8 @@ from sealward_devkit.snp.report import SigningKey
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+    from sealward_devkit.pki.certificates import Template, Validity
     from sealward_devkit.platform import Platform
-    from sealward_devkit.snp.certificates import Template
-    from sealward_devkit.snp.hierarchy import Validity
     from sealward_devkit.snp.products import Product
 
 _PSS: Final = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
@@ -87,7 +87,7 @@ def _sign(
         .public_key(_public_key(template.public_key))
     )
     for item in template.extensions:
-        if marked or item.oid != minting.DEVELOPMENT_MARKER_OID:
+        if marked or item.oid != DEVELOPMENT_MARKER_OID:
             extension = x509.UnrecognizedExtension(ObjectIdentifier(item.oid), item.value)
             builder = builder.add_extension(extension, item.critical)
     signed = builder.sign(key, hashes.SHA384(), rsa_padding=_PSS)

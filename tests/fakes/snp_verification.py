@@ -10,9 +10,10 @@ from fakes.snp_fixtures import NOW
 from sealward_devkit.snp.products import Product
 
 from sealward.verifier.formats.snp.claims import normalise
-from sealward.verifier.formats.snp.endorsements import ChainCache, Endorsements
+from sealward.verifier.formats.snp.endorsements import Endorsements
 from sealward.verifier.formats.snp.verify import authenticate
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.pki.development import import_root
 from sealward.verifier.rats.errors import RefusedEvidence
 

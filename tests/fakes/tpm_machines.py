@@ -22,7 +22,7 @@ from fakes.instances import Instance
 from fakes.software_tpm import ALG, EndorsementKey, SoftwareTpm, lock_object, name_of
 from fakes.tpm_cas import ROOT, Ca, certificate_of
 
-from sealward.controlplane.services.attestation import AttestAnswer
+from sealward.controlplane.services.attestation_call import AttestAnswer
 from sealward.controlplane.services.evidence import Presented
 from sealward.controlplane.services.tpm_nodes import CredentialCall
 from sealward.protos import agent_pb2, terms, tpm_node

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from sealward.protos import agent_pb2, tpm_node
 from sealward.protos.tpm_node import LockKey
 from sealward.verifier.composite.tpm_node import Trust, VerifiedNode
-from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.formats.tpm import credential, endorsement, name, public
 from sealward.verifier.formats.tpm.credential import Credential
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.rats.binding import Binding
 from sealward.verifier.registry import Context, authenticate
 

@@ -471,9 +471,6 @@ def test_facts_are_authenticated_only_where_firmware_alone_can_have_put_them() -
         (0x80000001, variable(b"\x00\xd8", b"\x01")),
         (0x80000001, variable("Other".encode("utf-16-le"), b"\x01")),
         (0x80000001, variable("SecureBoot".encode("utf-16-le"), b"\x02")),
-        (0xD, b"kernel_cmdline: \xff"),
-        (0xD, b"kernel_cmdline: \x1b[2J"),
-        (0xD, b"kernel_cmdline: " + b"x" * (facts.MAX_TEXT + 1)),
         (0xD, b"grub_cmd: ls"),
     ],
 )

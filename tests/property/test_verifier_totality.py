@@ -22,10 +22,11 @@ from property import strategies
 
 from sealward.verifier import registry
 from sealward.verifier.formats.snp import evidence, ghcb, report, vek
-from sealward.verifier.formats.snp.endorsements import ChainCache, Endorsements
+from sealward.verifier.formats.snp.endorsements import Endorsements
 from sealward.verifier.formats.snp.verify import authenticate
 from sealward.verifier.pki import certificate
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.pki.development import import_root
 from sealward.verifier.rats import evidence as envelopes
 from sealward.verifier.rats.errors import MalformedEvidence, RefusedEvidence

@@ -10,7 +10,7 @@ from pathlib import Path
 from sealward_devkit.demo.hardware import KINDS, Hardware
 from sealward_devkit.demo.stage import Stage, WentWrong
 from sealward_devkit.demo.story import play
-from sealward_devkit.directories import DevelopmentFilesError
+from sealward_devkit.files import DevelopmentFilesError
 
 
 def main() -> int:
@@ -20,8 +20,8 @@ def main() -> int:
     parser.add_argument(
         "--attester",
         choices=sorted(KINDS),
-        default="software",
-        help="where evidence comes from: minted SEV-SNP reports, or swtpm (default: %(default)s)",
+        default="snp",
+        help="kind of evidence: minted, or of swtpm (default: %(default)s)",
     )
     arguments = parser.parse_args()
     hardware = KINDS[arguments.attester]()

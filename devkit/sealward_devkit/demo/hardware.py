@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 IMAGES: Final = {"agent-1.0": "agent 1.0", "agent-1.1": "agent 1.1"}  # what reference sets list
 SET: Final = "agent-images"  # of all launch digests; a boot is described by a set of its own
 TRUST: Final = "trust.json"
+_RTMRS: Final = ("rtmr0", "rtmr1", "rtmr2", "rtmr3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Hardware(Protocol):
 
 
 @dataclass(slots=True)
-class Software:
+class Snp:
     """Genuine SEV-SNP reports, minted under a development root of AMD's shape."""
 
     posture: str = "compliant"
@@ -102,10 +103,10 @@ class Software:
 
     def attester(self, stage: Stage, launch: Launch) -> str:
         """Give the guest its launch digest, and the trust configuration as HOST_DATA."""
-        host_data = hashlib.sha256((stage.folder / TRUST).read_bytes()).hexdigest()
         return (
             f'name = "software"\nplatform = "{stage.folder / launch.platform}"\n'
-            f'measurement = "{_launch(stage, launch.image)}"\nhost_data = "{host_data}"\n'
+            f'measurement = "{_launch(stage, launch.image)}"\n'
+            f'host_data = "{_trust_digest(stage)}"\n'
         )
 
     def value(self, stage: Stage, image: str) -> Value:
@@ -188,7 +189,133 @@ class Tpm:
         raise WentWrong(f"the TPM of {name} did not start")
 
 
-KINDS: Final[dict[str, type[Software | Tpm]]] = {"software": Software, "tpm": Tpm}
+@dataclass(slots=True)
+class Tdx:
+    """Genuine TDX quotes with their event logs, under a development root of Intel's shape."""
+
+    posture: str = "compliant"
+    serve: tuple[str, ...] = ("--development-root", "root/anchors.pem")
+    tamper_register: int | None = None
+
+    def prepare(self, stage: Stage) -> None:
+        """Generate the development root."""
+        stage.run("sealward-devkit", "dcap", "root", "root")
+
+    def vouch(self, stage: Stage) -> str:
+        """Import collateral and two images' registers; make three machines and allow two."""
+        stage.run("sealward-devkit", "dcap", "collateral", "tdx.json", "--root", "root")
+        imported = stage.run_list("sealward", "collateral", "import", "tdx.json")
+        _import_sets(stage, "dcap")
+        _make_platforms(stage, "dcap")
+        return (
+            f"{len(imported)} pieces of collateral and a reference set for each of 2 boots "
+            "imported, 2 of 3 platforms allowed"
+        )
+
+    def attester(self, stage: Stage, launch: Launch) -> str:
+        """Boot the image, and give the domain the trust configuration as MRCONFIGID."""
+        log = f"{launch.node}.ccel"
+        booted = stage.run("sealward-devkit", "dcap", "boot", launch.image, log)
+        registers = (f'{name} = "{booted[name]}"' for name in ("mr_td", *_RTMRS))
+        return "\n".join(
+            (
+                f'name = "software"\nkind = "tdx"\nplatform = "{stage.folder / launch.platform}"',
+                f'mr_config_id = "{_trust_digest(stage)}{"00" * 16}"',
+                f'event_log = "{stage.folder / log}"',
+                *registers,
+                "",
+            )
+        )
+
+    def value(self, stage: Stage, image: str) -> Value:
+        """Return the register that the agent was measured into."""
+        return _register_value(stage, image, "tdx/rtmr2/")
+
+    def digests(self, stage: Stage, image: str) -> frozenset[str]:
+        """Return the registers."""
+        booted = stage.run("sealward-devkit", "dcap", "boot", image, f"{image}.ccel")
+        return frozenset(str(booted[name]) for name in ("mr_td", *_RTMRS))
+
+    def tamper(self, stage: Stage, node: str) -> None:
+        """Refuse: nothing here extends a register of a running domain."""
+        raise WentWrong(f"{node} in {stage.folder} has no register that changes while it runs")
+
+
+@dataclass(slots=True)
+class Nitro:
+    """Genuine Nitro documents, under a development root of AWS's shape."""
+
+    posture: str = "warning"  # its hypervisor is AWS's, and can read its memory
+    serve: tuple[str, ...] = ("--development-root", "root/anchors.pem")
+    tamper_register: int | None = None
+
+    def prepare(self, stage: Stage) -> None:
+        """Generate the development root."""
+        stage.run("sealward-devkit", "nitro", "root", "root")
+
+    def vouch(self, stage: Stage) -> str:
+        """Import two images' PCRs; make three parent instances and allow two."""
+        _import_sets(stage, "nitro", "--trust", TRUST)
+        _make_platforms(stage, "nitro")
+        return "a reference set for each of 2 images imported, 2 of 3 parent instances allowed"
+
+    def attester(self, stage: Stage, launch: Launch) -> str:
+        """Start an enclave with the image, which the trust configuration is built into."""
+        pcrs = (f'{name} = "{value}"' for name, value in self._measured(stage, launch.image))
+        where = f'platform = "{stage.folder / launch.platform}"'
+        return "\n".join(('name = "software"', 'kind = "nitro"', where, *pcrs, ""))
+
+    def value(self, stage: Stage, image: str) -> Value:
+        """Return the PCR of the whole image."""
+        return _register_value(stage, image, "nitro/pcr0/")
+
+    def digests(self, stage: Stage, image: str) -> frozenset[str]:
+        """Return the PCRs of the image."""
+        return frozenset(value for _, value in self._measured(stage, image))
+
+    def tamper(self, stage: Stage, node: str) -> None:
+        """Refuse: an enclave's image does not change while it runs."""
+        raise WentWrong(f"{node} in {stage.folder} has no register that changes while it runs")
+
+    def _measured(self, stage: Stage, image: str) -> list[tuple[str, str]]:
+        told = stage.run("sealward-devkit", "nitro", "image", image, "--trust", TRUST)
+        return [(name, str(value)) for name, value in told.items()]
+
+
+KINDS: Final[dict[str, type[Snp | Tpm | Tdx | Nitro]]] = {
+    "snp": Snp,
+    "tpm": Tpm,
+    "tdx": Tdx,
+    "nitro": Nitro,
+}
+
+
+def _import_sets(stage: Stage, kind: str, *options: str) -> None:
+    """Import a reference set for each image, as the kit describes it."""
+    for image in IMAGES:
+        described = stage.run("sealward-devkit", kind, "reference", image, *options)
+        (stage.folder / f"{image}.json").write_text(json.dumps(described))
+        stage.run("sealward", "reference", "import", f"{image}.json")
+
+
+def _make_platforms(stage: Stage, kind: str) -> None:
+    """Make three platforms under the root, and allow all but the last."""
+    for name in ("platform-1", "platform-2", "platform-3"):
+        made = stage.run("sealward-devkit", kind, "platform", "--root", "root", name)
+        if name != "platform-3":
+            stage.run("sealward", "platform", "allow", str(made["platform_id"]))
+
+
+def _register_value(stage: Stage, image: str, prefix: str) -> Value:
+    """Return the value of a register in the set that was imported for an image."""
+    written = (stage.folder / f"{image}.json").read_text()
+    values = json.loads(written)["values"]  # noqa: TID251 - our own file
+    (key,) = (value["key"] for value in values if value["key"].startswith(prefix))
+    return Value(image, "register", key)
+
+
+def _trust_digest(stage: Stage) -> str:
+    return hashlib.sha256((stage.folder / TRUST).read_bytes()).hexdigest()
 
 
 def _launch(stage: Stage, name: str) -> str:

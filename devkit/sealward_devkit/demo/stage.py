@@ -116,9 +116,16 @@ class Stage:
         Raises:
             WentWrong: it exits with anything but 0.
         """
+        return cast("Json", self._answer(command))
+
+    def run_list(self, *command: str) -> list[Json]:
+        """Run a console command whose answer is a list; raises as `run` does."""
+        return cast("list[Json]", self._answer(command))
+
+    def _answer(self, command: tuple[str, ...]) -> object:
         done = self.attempt(*command)
         require(done.returncode == 0, f"{' '.join(command)}: {done.stderr.decode().strip()}")
-        return cast("Json", json.loads(done.stdout))  # noqa: TID251 - our own command's answer
+        return json.loads(done.stdout)  # noqa: TID251 - our own command's answer
 
     def attempt(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         """Run a console command with --json and return it whatever its exit status."""

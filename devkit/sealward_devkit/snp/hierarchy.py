@@ -8,45 +8,38 @@ a test can change one field; `mint_*` sign it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sealward_devkit.snp import der_writer as der
-from sealward_devkit.snp.certificates import (
+from sealward_devkit.pki import der_writer as der
+from sealward_devkit.pki.certificates import (
     Extension,
     Template,
+    Validity,
     sign_certificate,
     subject_public_key_info,
 )
+from sealward_devkit.pki.extensions import (
+    CRL_SIGN,
+    KEY_CERT_SIGN,
+    authority_key_identifier,
+    basic_constraints,
+    development_marker,
+    key_usage,
+    subject_key_identifier,
+)
+from sealward_devkit.pki.roots import NAME_PREFIX, require_short_life
 from sealward_devkit.snp.products import FACTS, Product, Tcb
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-
-MAXIMUM_ROOT_LIFE: Final = timedelta(days=7)
-
-# The critical extension that marks development certificates. Written down twice on purpose: the
-# other place is sealward.verifier.pki.development, and a test compares them.
-DEVELOPMENT_MARKER_OID: Final = "2.25.147695781032003253261163673806234109685"
 
 _AMD_VEK_ARC: Final = "1.3.6.1.4.1.3704.1"
 _RSA_BITS: Final = 4096
 # AMD's own serial numbers for the three roles; every VEK has 0.
 _SERIAL_ARK, _SERIAL_ASK, _SERIAL_ASVK, _SERIAL_VEK = 0x10000, 0x10001, 0x10101, 0
-
-
-@dataclass(frozen=True, slots=True)
-class Validity:
-    """A certificate's dates: aware UTC instants, both inclusive."""
-
-    not_before: datetime
-    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +73,10 @@ def mint_hierarchy(product: Product, keys: RootKeys, validity: Validity) -> Hier
     """The development ARK, ASK and ASVK of a product.
 
     Raises:
-        ValueError: the root would live longer than `MAXIMUM_ROOT_LIFE`. Tests that need such a
-            root sign an `ark_template` themselves.
+        ValueError: the root would live longer than `roots.MAXIMUM_ROOT_LIFE`. Tests that need
+            such a root sign an `ark_template` themselves.
     """
-    if validity.not_after - validity.not_before > MAXIMUM_ROOT_LIFE:
-        raise ValueError("a development root lives at most 7 days")
+    require_short_life(validity)
     ark_public = keys.ark.public_key()
     ask = ask_template(product, keys.ask.public_key(), ark_public, validity)
     asvk = asvk_template(product, keys.asvk.public_key(), ark_public, validity)
@@ -110,9 +102,9 @@ def ark_template(product: Product, key: RSAPublicKey, validity: Validity) -> Tem
         not_after=validity.not_after,
         public_key=subject_public_key_info(key),
         extensions=(
-            _key_usage(bytes((0x06,)), unused_bits=1),  # keyCertSign, cRLSign
-            _subject_key_identifier(key),
-            _basic_constraints(),
+            key_usage(KEY_CERT_SIGN | CRL_SIGN),
+            subject_key_identifier(key),
+            basic_constraints(),
             development_marker(),
         ),
     )
@@ -130,10 +122,10 @@ def ask_template(
         not_after=validity.not_after,
         public_key=subject_public_key_info(key),
         extensions=(
-            _subject_key_identifier(key),
-            _authority_key_identifier(issuer_key),
-            _basic_constraints(path_length=0),
-            _key_usage(bytes((0x04,)), unused_bits=2),  # keyCertSign
+            subject_key_identifier(key),
+            authority_key_identifier(issuer_key),
+            basic_constraints(path_length=0),
+            key_usage(KEY_CERT_SIGN),
             development_marker(),
         ),
     )
@@ -189,11 +181,6 @@ def vek_oid(suffix: str) -> str:
     return f"{_AMD_VEK_ARC}.{suffix}"
 
 
-def development_marker() -> Extension:
-    """The critical extension without which the verifier takes no root as a development root."""
-    return Extension(DEVELOPMENT_MARKER_OID, der.null(), critical=True)
-
-
 def _vek_extensions(product: Product, product_name: str, tcb: Tcb) -> tuple[Extension, ...]:
     # Turin has an FMC level and lacks the first reserved one (.3.4).
     turin = product is Product.TURIN
@@ -217,28 +204,7 @@ def _vek_extensions(product: Product, product_name: str, tcb: Tcb) -> tuple[Exte
 
 def _ca_name(role: str, product: Product) -> str:
     # Never AMD's own names: a look-alike is refused at import (F29).
-    return f"Sealward Development {role} {product.value}"
-
-
-def _basic_constraints(*, path_length: int | None = None) -> Extension:
-    limit = b"" if path_length is None else der.integer(path_length)
-    return Extension("2.5.29.19", der.sequence(der.boolean_true(), limit), critical=True)
-
-
-def _key_usage(bits: bytes, *, unused_bits: int) -> Extension:
-    return Extension("2.5.29.15", der.bit_string(bits, unused_bits=unused_bits), critical=True)
-
-
-def _subject_key_identifier(key: RSAPublicKey) -> Extension:
-    return Extension("2.5.29.14", der.octet_string(_key_identifier(key)))
-
-
-def _authority_key_identifier(key: RSAPublicKey) -> Extension:
-    return Extension("2.5.29.35", der.sequence(der.tlv(0x80, _key_identifier(key))))
-
-
-def _key_identifier(key: RSAPublicKey) -> bytes:
-    return x509.SubjectKeyIdentifier.from_public_key(key).digest
+    return f"{NAME_PREFIX}{role} {product.value}"
 
 
 def _new_rsa_key() -> RSAPrivateKey:

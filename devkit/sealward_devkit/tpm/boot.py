@@ -33,12 +33,12 @@ QUOTED: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14)  # the agent's de
 
 _ALGORITHM: Final = {"sha256": 0x000B, "sha384": 0x000C}
 _NO_ACTION: Final = 0x00000003
-_SEPARATOR: Final = 0x00000004
+SEPARATOR: Final = 0x00000004
 _CRTM_VERSION: Final = 0x00000008
-_IPL: Final = 0x0000000D
+IPL: Final = 0x0000000D
 _EFI: Final = 0x80000000
-_VARIABLE: Final = _EFI | 0x1
-_APPLICATION: Final = _EFI | 0x3
+VARIABLE: Final = _EFI | 0x1
+APPLICATION: Final = _EFI | 0x3
 _GPT: Final = _EFI | 0x6
 _SPEC_ID: Final = b"Spec ID Event03\0"
 _SHA1_SIZE: Final = 20
@@ -86,33 +86,32 @@ def boot(image: str, trust_configuration: bytes) -> tuple[Measured, ...]:
     root_hash = hashlib.sha256(b"sealward development rootfs " + image.encode()).hexdigest()
     line = f"/vmlinuz ro dm-verity={root_hash}".encode()
     loader = b"sealward development loader"
-    application = struct.pack("<QQQQ", 0x1000, len(loader), 0, 0)  # UEFI_IMAGE_LOAD_EVENT, no path
     before = (
         _itself(0, _CRTM_VERSION, "Sealward boot stand-in 1\0".encode("utf-16-le")),
-        _itself(7, _VARIABLE, _variable("SecureBoot", b"\x01")),
+        _itself(7, VARIABLE, variable("SecureBoot", b"\x01")),
     )
-    separators = tuple(_itself(register, _SEPARATOR, bytes(4)) for register in _FIRMWARE_REGISTERS)
+    separators = tuple(_itself(register, SEPARATOR, bytes(4)) for register in _FIRMWARE_REGISTERS)
     after = (
-        Measured(4, _APPLICATION, application, loader),
+        Measured(4, APPLICATION, load_event(loader), loader),
         _itself(5, _GPT, _partitions()),
-        Measured(8, _IPL, b"kernel_cmdline: " + line + b"\0", line),
-        Measured(9, _IPL, b"/vmlinuz\0", b"kernel of " + image.encode()),
-        Measured(9, _IPL, b"/initrd\0", b"initrd of " + image.encode()),
-        Measured(12, _IPL, b"sealward-agent\0", b"agent of " + image.encode()),
-        Measured(_TRUST_REGISTER, _IPL, b"trust.json\0", trust_configuration),
+        Measured(8, IPL, b"kernel_cmdline: " + line + b"\0", line),
+        Measured(9, IPL, b"/vmlinuz\0", b"kernel of " + image.encode()),
+        Measured(9, IPL, b"/initrd\0", b"initrd of " + image.encode()),
+        Measured(12, IPL, b"sealward-agent\0", b"agent of " + image.encode()),
+        Measured(_TRUST_REGISTER, IPL, b"trust.json\0", trust_configuration),
     )
     return before + separators + after
 
 
-def event_log(events: tuple[Measured, ...]) -> bytes:
-    """Return the crypto-agile log of these events."""
+def event_log(events: tuple[Measured, ...], banks: tuple[str, ...] = BANKS) -> bytes:
+    """Return the crypto-agile log of these events, with their digests in these banks."""
     algorithms = b"".join(
-        struct.pack("<HH", _ALGORITHM[bank], hashlib.new(bank).digest_size) for bank in BANKS
+        struct.pack("<HH", _ALGORITHM[bank], hashlib.new(bank).digest_size) for bank in banks
     )
     # platformClass 0 (client), specification 2.0 errata 2, uintn of 64 bits, no vendor information
-    spec = _SPEC_ID + struct.pack("<IBBBBI", 0, 0, 2, 2, 2, len(BANKS)) + algorithms + b"\0"
+    spec = _SPEC_ID + struct.pack("<IBBBBI", 0, 0, 2, 2, 2, len(banks)) + algorithms + b"\0"
     head = struct.pack("<II", 0, _NO_ACTION) + bytes(_SHA1_SIZE) + struct.pack("<I", len(spec))
-    return head + spec + b"".join(_record(event) for event in events)
+    return head + spec + b"".join(_record(event, banks) for event in events)
 
 
 def registers(events: tuple[Measured, ...], bank: str = "sha256") -> dict[int, bytes]:
@@ -151,8 +150,13 @@ def _itself(register: int, kind: int, data: bytes) -> Measured:
     return Measured(register, kind, data, data)
 
 
-def _variable(name: str, content: bytes) -> bytes:
-    """Return UEFI_VARIABLE_DATA."""
+def load_event(application: bytes) -> bytes:
+    """Return UEFI_IMAGE_LOAD_EVENT of an application without a path."""
+    return struct.pack("<QQQQ", 0x1000, len(application), 0, 0)
+
+
+def variable(name: str, content: bytes) -> bytes:
+    """Return UEFI_VARIABLE_DATA of a global variable."""
     head = _GLOBAL_VARIABLE.bytes_le + struct.pack("<QQ", len(name), len(content))
     return head + name.encode("utf-16-le") + content
 
@@ -164,7 +168,7 @@ def _partitions() -> bytes:
     return header + struct.pack("<Q", 0)
 
 
-def _record(event: Measured) -> bytes:
-    digests = b"".join(struct.pack("<H", _ALGORITHM[bank]) + event.digest(bank) for bank in BANKS)
-    head = struct.pack("<III", event.register, event.type, len(BANKS))
+def _record(event: Measured, banks: tuple[str, ...]) -> bytes:
+    digests = b"".join(struct.pack("<H", _ALGORITHM[bank]) + event.digest(bank) for bank in banks)
+    head = struct.pack("<III", event.register, event.type, len(banks))
     return head + digests + struct.pack("<I", len(event.data)) + event.data

@@ -8,7 +8,8 @@ from typing import Final
 
 import click
 
-from sealward_devkit.directories import DevelopmentFilesError
+from sealward_devkit import options
+from sealward_devkit.files import DevelopmentFilesError
 from sealward_devkit.tpm import boot, machine
 
 _NEW_DIRECTORY: Final = click.Path(path_type=Path, file_okay=False, resolve_path=True)
@@ -115,5 +116,4 @@ def extend(*, text: str, port: int, pcr: int, as_json: bool) -> None:
 def reference(*, image: str, trust: Path, name: str | None, as_json: bool) -> None:
     """Print the reference set of a boot of the development IMAGE, to be imported."""
     del as_json  # the set is JSON either way
-    values = boot.reference_values(image, trust.read_bytes())
-    click.echo(json.dumps({"name": name or image, "not_after": None, "values": values}, indent=2))
+    options.reference_set(name or image, boot.reference_values(image, trust.read_bytes()))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sealward_devkit.directories import DevelopmentFilesError
+from sealward_devkit.files import DevelopmentFilesError
 from sealward_devkit.tpm.boot import BANKS
 
 if TYPE_CHECKING:

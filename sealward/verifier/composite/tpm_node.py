@@ -102,16 +102,16 @@ def authenticate(
     residency = KeyResidency.UNPROVEN
     if ek is not None and ActivatedKey(verified.ak_name, ek.sha256) in trust.activated:  # (3)
         residency = KeyResidency.ACTIVATED
-    event_log = None
+    boot = None
     if evidence.event_log is not None:  # (4)
-        event_log = measured_boot.confirm(evidence.event_log, verified.pcrs)
+        boot = measured_boot.confirm(evidence.event_log, verified.pcrs)
     locked = _lock(evidence, ek, verified)  # (5)
     claims = tpm_claims.normalise(
         verified,
         now=now,
         ek=ek,
         residency=residency,
-        event_log=event_log,
+        boot=boot,
         distrusted=distrusted,
     )
     return VerifiedNode(claims, verified, ek, locked)

@@ -29,11 +29,12 @@ OID_KEY_USAGE: Final = "2.5.29.15"
 _EXPLICIT_VERSION: Final = 0xA0
 _EXPLICIT_EXTENSIONS: Final = 0xA3
 _VERSION_3: Final = 2
-_MAX_SERIAL_BYTES: Final = 20  # RFC 5280 4.1.2.2
+_SERIAL_BITS: Final = 160  # RFC 5280 4.1.2.2: a value of 20 octets; AWS uses all of them
+_MAX_SERIAL_BYTES: Final = 21  # and DER puts a zero before a value whose first bit is set
 _MAX_PATH_LENGTH_BYTES: Final = 1
 _MAX_EXTENSIONS: Final = 32  # a VCEK has 12
 _MAX_ATTRIBUTES: Final = 16
-_KEY_CERT_SIGN: Final = 5
+_DIGITAL_SIGNATURE, _KEY_CERT_SIGN = 0, 5  # RFC 5280 4.2.1.3
 
 # RFC 4514 section 3, the short names worth printing.
 _ATTRIBUTE_NAMES: Final = {
@@ -103,6 +104,7 @@ class Certificate:
         not_after: aware UTC instant, inclusive.
         spki: DER SubjectPublicKeyInfo.
         signature_algorithm: FORBIDDEN when the identifier is none that we allow.
+        key_cert_sign, digital_signature: those bits of keyUsage; False where it is absent.
     """
 
     der: bytes = field(repr=False)
@@ -118,6 +120,7 @@ class Certificate:
     extensions: tuple[Extension, ...] = field(repr=False)
     basic_constraints: BasicConstraints | None
     key_cert_sign: bool
+    digital_signature: bool
 
     @property
     def fingerprint(self) -> str:
@@ -154,8 +157,8 @@ def _tbs(
         raise MalformedEvidence(tbs.offset, "certificate: only X.509 version 3 is read")
     version.finish()
     serial = body.integer("serialNumber", max_bytes=_MAX_SERIAL_BYTES)
-    if serial < 0:
-        raise MalformedEvidence(tbs.offset, "serialNumber: negative")
+    if serial < 0 or serial.bit_length() > _SERIAL_BITS:
+        raise MalformedEvidence(tbs.offset, "serialNumber: negative, or beyond 20 octets")
     inner = body.element("tbsCertificate signature", der.SEQUENCE)
     if inner.der != algorithm.der:
         raise MalformedEvidence(inner.offset, "the two signature algorithms differ")
@@ -170,6 +173,7 @@ def _tbs(
     extensions = _extensions(wrapper.enter("extensions"))
     wrapper.finish()
     body.finish()
+    usage = _key_usage(extensions)
     return Certificate(
         der=data,
         tbs=tbs.der,
@@ -183,7 +187,8 @@ def _tbs(
         signature=signature,
         extensions=extensions,
         basic_constraints=_basic_constraints(extensions),
-        key_cert_sign=_key_cert_sign(extensions),
+        key_cert_sign=_KEY_CERT_SIGN in usage,
+        digital_signature=_DIGITAL_SIGNATURE in usage,
     )
 
 
@@ -265,14 +270,14 @@ def _basic_constraints(extensions: tuple[Extension, ...]) -> BasicConstraints | 
     return BasicConstraints(ca, path_length)
 
 
-def _key_cert_sign(extensions: tuple[Extension, ...]) -> bool:
+def _key_usage(extensions: tuple[Extension, ...]) -> frozenset[int]:
     value = _value(extensions, OID_KEY_USAGE)
     if value is None:
-        return False
+        return frozenset()
     outer = der.read(value, what="keyUsage", max_bytes=MAX_CERTIFICATE_BYTES)
     usage = outer.named_bits("keyUsage")
     outer.finish()
-    return _KEY_CERT_SIGN in usage
+    return usage
 
 
 def _value(extensions: tuple[Extension, ...], oid: str) -> bytes | None:

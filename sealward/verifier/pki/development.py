@@ -1,15 +1,19 @@
 """Development roots: made on the spot for demos and tests, and unable to pass for anything else.
 
-The software attester mints genuine formats under such a root, and "only the root differs" makes the
+The development kit mints genuine formats under such a root, and "only the root differs" makes the
 root the whole defence (security-requirements F29). A certificate is accepted as one only if
 
-    (1) its subject is exactly one common name, "Sealward Development ARK <line>", and no attribute
-        imitates a vendor's;
+    (1) its subject is exactly one common name, one of the closed list `_ROLES`, each
+        "Sealward Development <role>", and no attribute imitates a vendor's;
     (2) it carries the critical marker extension, whose value is NULL;
     (3) it lives at most MAX_LIFE;
-    (4) it is a self-signed CA, valid at the given instant.
+    (4) its key is of the kind, and on the curve, of its role;
+    (5) it is a self-signed CA, by the algorithm of its role, valid at the given instant.
 
-Whoever holds the key of an accepted one can mint any evidence: every result under it says so.
+A role is a vendor's line of roots: AMD has an ARK for each product, the others one root each. The
+list is closed, and a format takes no root of another role than its own, so that who holds one
+demonstration's key mints no other kind of evidence. Whoever holds the key of an accepted one can
+mint any evidence of its kind: every result under it says so.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sealward.verifier.pki import algorithms, chain
 from sealward.verifier.pki import certificate as x509
-from sealward.verifier.pki import chain
 from sealward.verifier.pki.algorithms import SignatureAlgorithm
 from sealward.verifier.rats.errors import Code, RefusedEvidence
 
@@ -34,7 +40,6 @@ MAX_LIFE: Final = timedelta(days=7)
 
 NAME_PREFIX: Final = "Sealward Development "
 
-_ROOT_NAME: Final = re.compile(re.escape(NAME_PREFIX) + "ARK ([A-Z][a-z]+)")
 _MARKER_VALUE: Final = b"\x05\x00"  # DER NULL
 # Names that vendors' CAs use, so that a look-alike is told what is wrong with it.
 _VENDOR_NAMES: Final = re.compile(
@@ -42,10 +47,29 @@ _VENDOR_NAMES: Final = re.compile(
     r"|\bamazon\b|\baws\b|\bmicrosoft\b|\bgoogle\b",
     re.IGNORECASE,
 )
-_RULES: Final = chain.Rules(
-    algorithms=frozenset({SignatureAlgorithm.RSA_PSS_SHA384}),
-    critical=frozenset({DEVELOPMENT_MARKER_OID}),
+
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    """One kind of root: how it is named, what formats call it, and the vendor's cryptography."""
+
+    name: str
+    line: str
+    algorithm: SignatureAlgorithm
+    curve: str | None  # None for RSA
+
+
+_ROLES: Final = (
+    _Role("ARK Milan", "Milan", SignatureAlgorithm.RSA_PSS_SHA384, None),
+    _Role("ARK Genoa", "Genoa", SignatureAlgorithm.RSA_PSS_SHA384, None),
+    _Role("ARK Turin", "Turin", SignatureAlgorithm.RSA_PSS_SHA384, None),
+    _Role("DCAP Root", "DCAP", SignatureAlgorithm.ECDSA_SHA256, "secp256r1"),
+    _Role("Nitro Root", "Nitro", SignatureAlgorithm.ECDSA_SHA384, "secp384r1"),
+    _Role("GPU Root", "GPU", SignatureAlgorithm.ECDSA_SHA384, "secp384r1"),
+    _Role("RIM Root", "RIM", SignatureAlgorithm.ECDSA_SHA384, "secp384r1"),
+    _Role("Google AK Root", "Google", SignatureAlgorithm.RSA_PKCS1_SHA256, None),
 )
+_EXPECTED_NAME: Final = f"CN={NAME_PREFIX}, then one of {', '.join(role.name for role in _ROLES)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +77,8 @@ class DevelopmentRoot:
     """A root that passed `import_root`; build it nowhere else.
 
     Attributes:
-        line: the product line in its name, as "Milan".
+        line: what it endorses, by its name: "Milan", "Genoa", "Turin", "DCAP", "Nitro", "GPU",
+            "RIM" or "Google". A format MUST refuse a root of a line that is not its own.
         sha256: of the DER certificate, lower-case hex.
     """
 
@@ -70,7 +95,7 @@ def import_root(der: bytes, *, now: datetime) -> DevelopmentRoot:
             of its own signature and dates.
     """
     certificate = x509.parse(der)
-    line = _line(certificate.subject)  # (1)
+    role = _role(certificate.subject)  # (1)
     marker = certificate.extension(DEVELOPMENT_MARKER_OID)
     if marker is None or not marker.critical or marker.value != _MARKER_VALUE:  # (2)
         raise _invalid("it lacks the critical marker extension", expected=DEVELOPMENT_MARKER_OID)
@@ -80,27 +105,41 @@ def import_root(der: bytes, *, now: datetime) -> DevelopmentRoot:
             expected=f"at most {MAX_LIFE.days} days",
             actual=str(certificate.not_after - certificate.not_before),
         )
-    chain.walk((certificate,), rules=_RULES, now=now)  # (4)
-    return DevelopmentRoot(line, certificate.fingerprint)
+    _check_key(certificate, role)  # (4)
+    rules = chain.Rules(
+        algorithms=frozenset({role.algorithm}), critical=frozenset({DEVELOPMENT_MARKER_OID})
+    )
+    chain.walk((certificate,), rules=rules, now=now)  # (5)
+    return DevelopmentRoot(role.line, certificate.fingerprint)
 
 
-def _line(subject: x509.Name) -> str:
-    """Return the product line in the name of a development root."""
+def _role(subject: x509.Name) -> _Role:
+    """Return the role that a subject names; refuse any but the names of the list."""
+    if len(subject.attributes) == 1:
+        for role in _ROLES:
+            if subject.common_name == NAME_PREFIX + role.name:
+                return role
     for _, value in subject.attributes:
         if _VENDOR_NAMES.search(value):
             raise RefusedEvidence(
                 Code.ROOT_IMITATES_VENDOR,
                 "the certificate uses a vendor's name but is not the vendor's root",
-                expected=f"CN={NAME_PREFIX}ARK <line>",
+                expected=_EXPECTED_NAME,
                 actual=subject.text,
                 hint="vendor roots are built in and never imported",
             )
-    match = _ROOT_NAME.fullmatch(subject.common_name or "")
-    if match is None or len(subject.attributes) != 1:
+    raise _invalid("it is not named as one", expected=_EXPECTED_NAME, actual=subject.text)
+
+
+def _check_key(certificate: x509.Certificate, role: _Role) -> None:
+    key = algorithms.load_public_key(certificate.spki, owner=certificate.subject.text)
+    curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else None
+    if curve != role.curve:
         raise _invalid(
-            "it is not named as one", expected=f"CN={NAME_PREFIX}ARK <line>", actual=subject.text
+            f"its key is not that of a {role.name}",
+            expected=role.curve or "RSA",
+            actual=curve or "RSA",
         )
-    return match.group(1)
 
 
 def _invalid(why: str, *, expected: str, actual: str | None = None) -> RefusedEvidence:

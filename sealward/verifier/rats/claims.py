@@ -6,11 +6,12 @@ no way to parse one. sealward/policies/schemas/claims.json describes its JSON fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sealward.verifier.rats.result import Verdict
@@ -24,7 +25,18 @@ class Tee(StrEnum):
     """The kinds of trusted execution environment."""
 
     SNP = "snp"
+    TDX = "tdx"
+    SGX = "sgx"
+    NITRO = "nitro"
     TPM = "tpm"
+    AZURE_SNP = "azure-snp"
+    AZURE_TDX = "azure-tdx"
+    GOOGLE_VTPM = "google-vtpm"
+    CCA = "cca"
+    PSA = "psa"
+    HYGON_CSV = "hygon-csv"
+    NVIDIA_GPU = "nvidia-gpu"
+    NVIDIA_SWITCH = "nvidia-switch"
 
 
 @unique
@@ -82,18 +94,25 @@ class Collateral:
     """How long the endorsements hold, and whether anybody looked for revocations.
 
     Attributes:
-        not_before: latest start of any certificate of the chain, aware UTC.
-        not_after: earliest end of any certificate of the chain, aware UTC.
-        revocation: "absent" until revocation lists are endorsements too.
+        not_before: latest start of any endorsement, aware UTC.
+        not_after: earliest end of any endorsement (certificate, list, signed statement), aware UTC.
+        revocation: "checked" when a list in date was asked for every certificate that has one, else
+            "absent".
+        limits: what ends when, (name, aware UTC instant), as far as the format tells it apart; the
+            earliest is `not_after`.
     """
 
     not_before: datetime
     not_after: datetime
     revocation: str = "absent"
+    limits: tuple[tuple[str, datetime], ...] = ()
 
     def to_json(self) -> dict[str, Json]:
-        """Return the JSON form."""
-        return {
+        """Return the JSON form; `limits` only where the format tells them apart."""
+        limits: dict[str, Json] = (
+            {"limits": {name: _instant(end) for name, end in self.limits}} if self.limits else {}
+        )
+        return limits | {
             "not_before": _instant(self.not_before),
             "not_after": _instant(self.not_after),
             "revocation": self.revocation,
@@ -105,6 +124,8 @@ class KeyResidency(StrEnum):
     """What shows that an attestation key is in a TPM, and in which."""
 
     ACTIVATED = "activated"  # a credential made for it was opened by the TPM with this EK
+    CERTIFIED = "certified"  # the provider of a virtual TPM has issued a certificate for it
+    MEASURED = "measured"  # code that the hardware measured at launch names it, and is its TPM
     UNPROVEN = "unproven"
 
 
@@ -113,9 +134,11 @@ class BootFact:
     """One thing an event log says of the boot (formats/event_log/facts.py).
 
     Attributes:
-        name: "secure_boot", "secure_boot_variable", "kernel_command_line" or "boot_application".
-        value: in readable form.
-        register: the PCR its digest was extended into.
+        name: "secure_boot", "secure_boot_variable", "kernel", "kernel_command_line",
+            "boot_application" or "runtime_event".
+        value: in readable form; text that an attacker may have chosen, kept as it is.
+        register: what its digest was extended into: a PCR, or for a confidential guest without TPM
+            a measurement register as its log counts them (1 is RTMR0).
         standing: "authenticated" where a confirmed digest covers the value, else "described".
     """
 
@@ -195,7 +218,8 @@ class TpmState:
     """What only a TPM says.
 
     Attributes:
-        ak_name: Name of the attestation key, lower-case hex.
+        ak_name: Name of the attestation key, lower-case hex; None when its public area did not come
+            along, where something else than the Name vouches for the key.
         qualified_signer: its qualified Name, as the quote has it.
         residency: whether the key is known to be in the TPM of `ek`.
         ek: the endorsement key, when a certificate for it came along and holds.
@@ -203,10 +227,9 @@ class TpmState:
         clock: milliseconds powered; decimal text in JSON.
         reset_count, restart_count: boots and resumes since the TPM was cleared.
         safe: the clock cannot have been rolled back.
-        event_log: what the log says, or None when none came along.
     """
 
-    ak_name: str
+    ak_name: str | None
     qualified_signer: str
     residency: KeyResidency
     ek: EndorsementKey | None
@@ -215,7 +238,6 @@ class TpmState:
     reset_count: int
     restart_count: int
     safe: bool
-    event_log: BootLog | None
 
     def to_json(self) -> dict[str, Json]:
         """Return the JSON form."""
@@ -229,8 +251,36 @@ class TpmState:
             "reset_count": self.reset_count,
             "restart_count": self.restart_count,
             "safe": self.safe,
-            "event_log": None if self.event_log is None else self.event_log.to_json(),
         }
+
+
+class Section(Protocol):
+    """Claims that only one format makes; in JSON they stand under the section's name."""
+
+    @property
+    def name(self) -> str:
+        """The claim that holds them, for example "intel"."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form."""
+
+
+class Scopes:
+    """Claim path -> scope for one kind of evidence, grouped once.
+
+    It names every claim of `Claims.to_json`, but for what is about the claims (verdicts,
+    provenance), the bytes (digests) or other attesters (submods).
+    """
+
+    __slots__ = ("groups", "held")
+
+    def __init__(self, held: Mapping[str, Scope]) -> None:
+        self.held: Final = held
+        # Policies are given each instant once for a group, not once for a claim.
+        self.groups: Final = tuple(
+            (scope, tuple(sorted(path for path, one in held.items() if one.value == scope)))
+            for scope in sorted({one.value for one in held.values()})
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +330,14 @@ class Claims:
             JSON. In `to_json` nothing of it is matched with reference values: who has them puts
             `RuntimeLog.to_json(known)` in its place.
 
+        scopes: since when each claim can be known to hold; a table of the format.
+        tcb_status: what the vendor's signed statements say of the TCB ("UpToDate", "OutOfDate"
+            ...), or None where the vendor makes none.
+        advisories: the vendor's advisories that apply to this TCB.
+        boot: what a firmware event log says, held against the registers that evidence proved.
+        sections: what only this format says.
+        submods: claims of other attesters in the same evidence (GPUs), by label.
+
     A claim that a kind of evidence does not have is None, or an empty tuple, and null in JSON: TPM
     quotes have no host_data, key digests, image ids, guest_svn, launch_policy, vmpl, platform, smt
     or tcb. In Rego null compares lower than any number: test with `is_number` before `<=`.
@@ -316,22 +374,34 @@ class Claims:
     signed_sha256: str
     as_of: datetime
     verdicts: tuple[Verdict, ...]
+    scopes: Scopes = field(repr=False, compare=False)
     platform_masked: bool = False  # a format without such a field has nothing to mask
     tpm: TpmState | None = None
     ima: RuntimeLog | None = None
+    tcb_status: str | None = None
+    advisories: tuple[str, ...] = ()
+    boot: BootLog | None = None
+    sections: tuple[Section, ...] = ()
+    submods: tuple[tuple[str, Claims], ...] = ()
 
     def provenance(self) -> dict[str, Provenance]:
         """Return claim path -> scope and instant, for every claim of `to_json`."""
-        return {path: Provenance(scope, self.as_of) for path, scope in _SCOPES[self.tee].items()}
+        return {path: Provenance(scope, self.as_of) for path, scope in self.scopes.held.items()}
 
     def to_json(self) -> dict[str, Json]:
         """Return the view policies get: plain JSON types, digests in lower-case hex, no floats."""
         as_of = _instant(self.as_of)
         special: dict[str, Json] = {} if self.tpm is None else {"tpm": self.tpm.to_json()}
         special |= {} if self.ima is None else {"ima": self.ima.to_json()}
+        special |= {} if self.boot is None else {"boot": self.boot.to_json()}
+        special |= {section.name: section.to_json() for section in self.sections}
+        if self.tcb_status is not None:
+            special |= {"tcb_status": self.tcb_status, "advisories": [*self.advisories]}
+        if self.submods:
+            special["submods"] = {label: claims.to_json() for label, claims in self.submods}
         provenance: list[Json] = [
             {"scope": scope, "as_of": as_of, "claims": [*paths]}
-            for scope, paths in _GROUPS[self.tee]
+            for scope, paths in self.scopes.groups
         ]
         return special | {
             "tee": self.tee.value,
@@ -370,74 +440,6 @@ class Claims:
             "verdicts": [_verdict(item) for item in self.verdicts],
             "provenance": provenance,
         }
-
-
-# Every claim of `to_json`, but for what is about the claims (verdicts, provenance) or the bytes.
-_SNP_SCOPES: Final = {
-    "tee": Scope.LAUNCH,
-    "format_version": Scope.RUNTIME,
-    "product": Scope.LAUNCH,
-    "instance_value": Scope.LAUNCH,
-    "platform_id": Scope.LAUNCH,
-    "platform_masked": Scope.RUNTIME,
-    "provider": Scope.RUNTIME,
-    "report_data": Scope.RUNTIME,
-    "measurements": Scope.LAUNCH,
-    "host_data": Scope.LAUNCH,
-    "id_key_digest": Scope.LAUNCH,
-    "author_key_digest": Scope.LAUNCH,
-    "family_id": Scope.LAUNCH,
-    "image_id": Scope.LAUNCH,
-    "guest_svn": Scope.LAUNCH,
-    "launch_policy": Scope.LAUNCH,
-    "vmpl": Scope.RUNTIME,
-    "platform": Scope.RUNTIME,
-    "debug": Scope.LAUNCH,
-    "migratable": Scope.LAUNCH,
-    "smt": Scope.RUNTIME,
-    "tcb.reported": Scope.RUNTIME,
-    "tcb.committed": Scope.RUNTIME,
-    "tcb.current": Scope.RUNTIME,
-    "tcb.launch": Scope.LAUNCH,
-    "mitigations.launch": Scope.LAUNCH,
-    "mitigations.current": Scope.RUNTIME,
-    "memory_encrypted": Scope.LAUNCH,
-    "provider_in_tcb": Scope.LAUNCH,
-    "clock": Scope.RUNTIME,
-    "collateral": Scope.RUNTIME,
-    "development": Scope.RUNTIME,
-}
-
-# PCRs hold what was measured since power-on, boot after boot; the rest is of the moment.
-_TPM_SCOPES: Final = {
-    "tee": Scope.LAUNCH,
-    "format_version": Scope.RUNTIME,
-    "product": Scope.LAUNCH,
-    "instance_value": Scope.RUNTIME,
-    "platform_id": Scope.LAUNCH,
-    "platform_masked": Scope.RUNTIME,
-    "provider": Scope.RUNTIME,
-    "report_data": Scope.RUNTIME,
-    "measurements": Scope.BOOT,
-    "debug": Scope.RUNTIME,
-    "migratable": Scope.RUNTIME,
-    "memory_encrypted": Scope.RUNTIME,
-    "provider_in_tcb": Scope.RUNTIME,
-    "clock": Scope.RUNTIME,
-    "collateral": Scope.RUNTIME,
-    "development": Scope.RUNTIME,
-    "tpm": Scope.RUNTIME,
-    "tpm.event_log": Scope.BOOT,
-}
-_SCOPES: Final = {Tee.SNP: _SNP_SCOPES, Tee.TPM: _TPM_SCOPES}
-# The same by scope: policies are given each instant once for a group, not once for a claim.
-_GROUPS: Final = {
-    tee: tuple(
-        (scope, tuple(sorted(path for path, held in scopes.items() if held.value == scope)))
-        for scope in sorted({held.value for held in scopes.values()})
-    )
-    for tee, scopes in _SCOPES.items()
-}
 
 
 def _instant(value: datetime) -> str:

@@ -11,7 +11,10 @@ for any input. An error is data: edges translate `code` and never look into the 
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sealward.verifier.rats.collateral import Key
 
 
 @unique
@@ -34,7 +37,13 @@ class Code(StrEnum):
     CERTIFICATE_FORBIDDEN = "certificate_forbidden"
     CERTIFICATE_NOT_YET_VALID = "certificate_not_yet_valid"
     CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_REVOKED = "certificate_revoked"
     ALGORITHM_FORBIDDEN = "algorithm_forbidden"
+
+    # Signed statements and lists that do not travel with the evidence.
+    COLLATERAL_NOT_YET_VALID = "collateral_not_yet_valid"
+    COLLATERAL_EXPIRED = "collateral_expired"
+    COLLATERAL_MISMATCH = "collateral_mismatch"
 
     # The evidence against its endorsements.
     SIGNATURE_INVALID = "signature_invalid"
@@ -45,13 +54,26 @@ class Code(StrEnum):
     KEY_ATTRIBUTES_FORBIDDEN = "key_attributes_forbidden"
     PCR_MISMATCH = "pcr_mismatch"
     LOCK_INVALID = "lock_invalid"
+    ATTESTATION_KEY_UNPROVEN = "attestation_key_unproven"
+    QE_IDENTITY_MISMATCH = "qe_identity_mismatch"
+    TDX_MODULE_MISMATCH = "tdx_module_mismatch"
+    TCB_LEVEL_UNMATCHED = "tcb_level_unmatched"
     EVENT_LOG_INVALID = "event_log_invalid"
     EVENT_LOG_MISMATCH = "event_log_mismatch"
+    PARTS_MISMATCH = "parts_mismatch"  # each genuine or unsigned, and not of one machine
+    LIFECYCLE_FORBIDDEN = "lifecycle_forbidden"
+
+    # Devices and their manifests (docs/specs/evidence-envelope.md sections 9 and 10).
+    FWID_MISMATCH = "fwid_mismatch"
+    RIM_CONFLICT = "rim_conflict"
+    FIRMWARE_NEWER_THAN_RIM = "firmware_newer_than_rim"
+    DEVICE_REPEATED = "device_repeated"
 
     # Binding and freshness (docs/specs/evidence-binding.md).
     BINDING_MISMATCH = "binding_mismatch"
     AUDIENCE_MISMATCH = "audience_mismatch"
     REQUESTER_MISMATCH = "requester_mismatch"
+    NOT_FRESH = "not_fresh"
 
 
 class VerifierError(Exception):
@@ -90,6 +112,7 @@ class RefusedEvidence(VerifierError):
         expected: what would have been accepted, in readable form.
         actual: what was found, in readable form.
         hint: what to do next, or None.
+        needs: collateral that was looked for and not held, with ENDORSEMENT_MISSING.
     """
 
     def __init__(
@@ -101,6 +124,7 @@ class RefusedEvidence(VerifierError):
         expected: str | None = None,
         actual: str | None = None,
         hint: str | None = None,
+        needs: tuple[Key, ...] = (),
     ) -> None:
         self.code = code
         self.detail = detail
@@ -108,4 +132,5 @@ class RefusedEvidence(VerifierError):
         self.expected: Final = expected
         self.actual: Final = actual
         self.hint: Final = hint
+        self.needs: Final = needs
         super().__init__(f"{code}: {detail}")

@@ -20,8 +20,13 @@ from sealward.verifier.wire import cbor
 SNP_EVIDENCE: Final = "application/vnd.sealward.snp-evidence+cbor"
 TPM_EVIDENCE: Final = "application/vnd.sealward.tpm-evidence+cbor"
 TDX_EVIDENCE: Final = "application/vnd.sealward.tdx-evidence+cbor"
+SGX_EVIDENCE: Final = "application/vnd.sealward.sgx-evidence+cbor"
 NITRO_EVIDENCE: Final = "application/vnd.sealward.nitro-evidence+cbor"
+CCA_EVIDENCE: Final = "application/vnd.sealward.cca-evidence+cbor"
+PSA_EVIDENCE: Final = "application/vnd.sealward.psa-evidence+cbor"
+HYGON_EVIDENCE: Final = "application/vnd.sealward.hygon-evidence+cbor"
 AZURE_EVIDENCE: Final = "application/vnd.sealward.azure-evidence+cbor"
+GOOGLE_EVIDENCE: Final = "application/vnd.sealward.google-evidence+cbor"
 NVIDIA_EVIDENCE: Final = "application/vnd.sealward.nvidia-evidence+cbor"
 
 MAX_ENVELOPE_BYTES: Final = 256 * 1024  # CPU, TPM and eight GPUs with chains come to about 150 KiB

@@ -96,8 +96,12 @@ class VerdictCode(StrEnum):
     MIGRATION_ENABLED = "migration_enabled"
     DEVELOPMENT_ROOT = "development_root"
     DISTRUSTED = "distrusted"
+    FIRMWARE_UNKNOWN = "firmware_unknown"
+    DEVICE_BINDING_UNPROVEN = "device_binding_unproven"
+    TCB_REVOKED = "tcb_revoked"
     TPM_ONLY = "tpm_only"
     KEY_RESIDENCY_UNPROVEN = "key_residency_unproven"
+    ROOT_OF_TRUST_ONLY = "root_of_trust_only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +136,18 @@ _CAPPED: Final = {
     VerdictCode.MIGRATION_ENABLED: (Dimension.RUNTIME_OPAQUE, Dimension.CONFIGURATION),
     VerdictCode.DEVELOPMENT_ROOT: (Dimension.HARDWARE,),
     VerdictCode.DISTRUSTED: (Dimension.HARDWARE,),
+    # A device runs what its vendor's signed manifests do not know; a development mode looks so too.
+    VerdictCode.FIRMWARE_UNKNOWN: (Dimension.EXECUTABLES, Dimension.CONFIGURATION),
+    # Only the agent says that the device is in this machine (security-requirements F8c).
+    VerdictCode.DEVICE_BINDING_UNPROVEN: (Dimension.HARDWARE,),
+    # The vendor's signed statement says of this very TCB that it is broken.
+    VerdictCode.TCB_REVOKED: (Dimension.HARDWARE,),
     # A TPM protects its keys and not the machine's memory; its bus and its co-tenants are open
     # (security-requirements F8b). Held as a warning: never affirming, and not refused for it.
     VerdictCode.TPM_ONLY: (Dimension.HARDWARE,),
-    # Nothing shows that the signing key is in any TPM: software can write such a public area.
+    # The same of a device's root of trust (PSA): it tells how the device booted.
+    VerdictCode.ROOT_OF_TRUST_ONLY: (Dimension.HARDWARE,),
+    # Nothing shows that the signing key is in any TPM or device: software can write such a key.
     VerdictCode.KEY_RESIDENCY_UNPROVEN: (Dimension.HARDWARE, Dimension.INSTANCE_IDENTITY),
 }
 

@@ -12,8 +12,10 @@ from typing import Final
 
 from sealward.verifier.rats.errors import MalformedEvidence
 
-_TO_URL: Final = str.maketrans("+/", "-_", "=")
-_FROM_URL: Final = str.maketrans("-_", "+/", "+/=")
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
+_PADDING: Final = b"="
+_NOT_IN_URL: Final = b"+/="
 
 
 def encode(data: bytes) -> str:
@@ -23,7 +25,8 @@ def encode(data: bytes) -> str:
 
 def encode_url(data: bytes) -> str:
     """Return `data` in unpadded URL-safe base64."""
-    return encode(data).translate(_TO_URL)
+    standard = binascii.b2a_base64(data, newline=False)
+    return standard.translate(_TO_URL, _PADDING).decode("ascii")
 
 
 def decode(text: str, *, what: str, max_bytes: int) -> bytes:
@@ -46,8 +49,9 @@ def decode_url(text: str, *, what: str, max_bytes: int) -> bytes:
         MalformedEvidence: anything but the one encoding of its value, or beyond the budget.
     """
     _check_length(text, what, max_bytes)
-    standard = text.translate(_FROM_URL)
-    data = _decode(standard + "=" * (-len(standard) % 4), what)
+    # What is not ASCII becomes "?", which is in no alphabet.
+    standard = text.encode("ascii", "replace").translate(_FROM_URL, _NOT_IN_URL)
+    data = _decode(standard + _PADDING * (-len(standard) % 4), what)
     if encode_url(data) != text:
         raise MalformedEvidence(0, f"{what}: not canonical unpadded base64url")
     return data
@@ -58,7 +62,7 @@ def _check_length(text: str, what: str, max_bytes: int) -> None:
         raise MalformedEvidence(max_bytes, f"{what}: more than {max_bytes} bytes in base64")
 
 
-def _decode(text: str, what: str) -> bytes:
+def _decode(text: str | bytes, what: str) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError:  # binascii.Error, and plain ValueError for text that is not ASCII

@@ -135,7 +135,11 @@ def _read(data: bytes, at: int, what: str, depth: int) -> tuple[Value, int]:
         return _simple(argument, at, what), at + 1
     start = at + 1
     if argument >= _ONE_BYTE_ARGUMENT:
-        argument, start = _long_argument(data, start, argument, what)
+        short = data[start] if argument == _ONE_BYTE_ARGUMENT and start < len(data) else 0
+        if short >= _ONE_BYTE_ARGUMENT:  # the commonest: one byte, and needed
+            argument, start = short, start + 1
+        else:
+            argument, start = _long_argument(data, start, argument, what)
     if major in (_BYTES, _TEXT):
         end = start + argument
         if end > len(data):

@@ -1,7 +1,8 @@
-"""Typed reading of a decoded CBOR map with integer keys.
+"""Typed reading of a decoded CBOR map whose keys a format names.
 
-The statements of docs/specs (binding, terms, wipe statement) are such maps. A `Statement` hands out
-one field at a time and `finish` refuses what nobody asked for: no field is forgotten.
+The statements of docs/specs (binding, terms, wipe statement) are such maps, and so is what Nitro
+hypervisors and Arm devices sign. A `Statement` hands out one field at a time and `finish` refuses
+what nobody asked for: no field is forgotten.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ class Statement:
         """
         return cls(cbor.decode(data, what=what, max_bytes=max_bytes), what)
 
-    def _take(self, key: int, name: str) -> cbor.Value:
+    def _take(self, key: cbor.Key, name: str) -> cbor.Value:
         if key not in self._fields:
-            raise MalformedEvidence(0, f"{self._what}: {name} (key {key}) is missing")
+            raise MalformedEvidence(0, f"{self._what}: {name} (key {key!r}) is missing")
         return self._fields.pop(key)
+
+    def has(self, key: cbor.Key) -> bool:
+        """Whether a field that may be absent is there, and nobody took it yet."""
+        return key in self._fields
 
     def finish(self) -> None:
         """Refuse keys that nobody took: a newer statement is never half-understood."""
@@ -46,11 +51,11 @@ class Statement:
             key = next(iter(self._fields))
             raise MalformedEvidence(0, f"{self._what}: unknown key {key!r}")
 
-    def uint(self, key: int, name: str, *, most: int = (1 << 63) - 1) -> int:
+    def uint(self, key: cbor.Key, name: str, *, most: int = (1 << 63) - 1) -> int:
         """Take an integer of 0..most."""
         return uint(self._take(key, name), f"{self._what}: {name}", most=most)
 
-    def integer(self, key: int, name: str) -> int:
+    def integer(self, key: cbor.Key, name: str) -> int:
         """Take a signed integer of 64 bits."""
         value = self._take(key, name)
         if (
@@ -61,23 +66,25 @@ class Statement:
             raise MalformedEvidence(0, f"{self._what}: {name} is not an integer of 64 bits")
         return value
 
-    def octets(self, key: int, name: str, *, size: int | None = None, most: int = 4096) -> bytes:
+    def octets(
+        self, key: cbor.Key, name: str, *, size: int | None = None, most: int = 4096
+    ) -> bytes:
         """Take a byte string of exactly `size`, or of 1..most bytes."""
         return octets(self._take(key, name), f"{self._what}: {name}", size=size, most=most)
 
-    def text(self, key: int, name: str, *, most: int = MAX_TEXT) -> str:
+    def text(self, key: cbor.Key, name: str, *, most: int = MAX_TEXT) -> str:
         """Take a text of 1..most characters."""
         return text(self._take(key, name), f"{self._what}: {name}", most=most)
 
-    def items(self, key: int, name: str, *, most: int = MAX_ITEMS) -> list[cbor.Value]:
+    def items(self, key: cbor.Key, name: str, *, most: int = MAX_ITEMS) -> list[cbor.Value]:
         """Take a list of at most `most` items."""
         return items(self._take(key, name), f"{self._what}: {name}", most=most)
 
-    def nullable(self, key: int, name: str) -> cbor.Value:
+    def nullable(self, key: cbor.Key, name: str) -> cbor.Value:
         """Take a field whose caller handles null and checks the rest."""
         return self._take(key, name)
 
-    def mapping(self, key: int, name: str, *, most: int = MAX_ITEMS) -> dict[str, cbor.Value]:
+    def mapping(self, key: cbor.Key, name: str, *, most: int = MAX_ITEMS) -> dict[str, cbor.Value]:
         """Take a map of text keys with at most `most` entries."""
         value = self._take(key, name)
         if not isinstance(value, dict) or len(value) > most:
@@ -86,7 +93,7 @@ class Statement:
             )
         return {text(k, f"{self._what}: {name} key"): v for k, v in value.items()}
 
-    def digests(self, key: int, name: str, *, size: int = 32) -> tuple[bytes, ...]:
+    def digests(self, key: cbor.Key, name: str, *, size: int = 32) -> tuple[bytes, ...]:
         """Take a list of byte strings of `size`."""
         what = f"{self._what}: {name}"
         return tuple(octets(item, what, size=size) for item in self.items(key, name))

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.utils import CryptographyDeprecationWarning
 from fakes import snp_fixtures
+from sealward_devkit.pki.certificates import Extension, Validity, sign_certificate
+from sealward_devkit.pki.extensions import DEVELOPMENT_MARKER_OID
 from sealward_devkit.snp import hierarchy as minter
-from sealward_devkit.snp.certificates import Extension, sign_certificate
 from sealward_devkit.snp.products import Product, Tcb
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_roots_and_intermediates_carry_the_critical_marker_and_no_vendor_name() 
     for der, name in ((made.ark, "ARK"), (made.ask, "ASK"), (made.asvk, "ASVK")):
         certificate = x509.load_der_x509_certificate(der)
         marker = certificate.extensions.get_extension_for_oid(
-            x509.ObjectIdentifier(minter.DEVELOPMENT_MARKER_OID)
+            x509.ObjectIdentifier(DEVELOPMENT_MARKER_OID)
         )
         assert marker.critical
         assert certificate.subject.rfc4514_string() == f"CN=Sealward Development {name} Milan"
@@ -115,7 +116,7 @@ def test_roots_and_intermediates_have_the_ca_extensions_of_their_role() -> None:
 
 def test_a_root_that_would_live_longer_than_seven_days_is_not_minted() -> None:
     start = snp_fixtures.NOW
-    longer = minter.Validity(start, start + timedelta(days=7, seconds=1))
+    longer = Validity(start, start + timedelta(days=7, seconds=1))
     with pytest.raises(ValueError, match="7 days"):
         minter.mint_hierarchy(Product.MILAN, snp_fixtures.root_keys(), longer)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from sealward_devkit.snp import der_writer as der
+from sealward_devkit.pki import der_writer as der
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,6 @@ def test_strings_and_wrappers_carry_their_tags() -> None:
     assert der.ia5_string("Turin") == b"\x16\x05Turin"
     assert der.utf8_string("CN") == b"\x0c\x02CN"
     assert der.bit_string(b"\x04", unused_bits=2) == b"\x03\x02\x02\x04"
-    assert der.boolean_true() == b"\x01\x01\xff"
+    assert der.boolean(value=True) == b"\x01\x01\xff"
     assert der.explicit(3, der.null()) == b"\xa3\x02\x05\x00"
     assert der.set_of_one(der.null()) == b"\x31\x02\x05\x00"

@@ -11,12 +11,12 @@ from cryptography import x509
 from fakes import snp_fixtures
 from sealward_devkit.directories import (
     ANCHORS_FILE,
-    DevelopmentFilesError,
     create_root,
     load_platform,
     load_root,
     save_platform,
 )
+from sealward_devkit.files import DevelopmentFilesError
 from sealward_devkit.platform import p384_key, vcek_platform
 from sealward_devkit.snp.products import Product
 

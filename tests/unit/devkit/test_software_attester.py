@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import cbor2
 import pytest
 from fakes import snp_fixtures
-from sealward_devkit.attester import SoftwareAttester, from_settings
+from sealward_devkit.attester import from_settings
+from sealward_devkit.attesters.snp import SoftwareAttester
 from sealward_devkit.directories import save_platform
 from sealward_devkit.guest import Guest
 

@@ -18,7 +18,7 @@ from sealward_devkit.platform import vcek_platform
 from sealward_devkit.snp.products import FACTS, Cpuid, Product, Tcb, encode_tcb
 from sealward_devkit.snp.report import DEFAULT_POLICY, Patch, Policy, SigningKey, key_info
 
-from sealward.verifier.formats.snp.endorsements import ChainCache
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 from sealward.verifier.rats.result import VerdictCode
 

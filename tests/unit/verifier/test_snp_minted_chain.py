@@ -14,25 +14,25 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from fakes import snp_fixtures
 from fakes.snp_fixtures import NOW, VALIDITY, Minted, with_extension, without_extension
 from fakes.snp_verification import anchors, anchors_of, refusal, verify
-from sealward_devkit.attester import SoftwareAttester
+from sealward_devkit.attesters.snp import SoftwareAttester
 from sealward_devkit.directories import save_platform
 from sealward_devkit.guest import Guest
-from sealward_devkit.platform import vcek_platform
-from sealward_devkit.snp import der_writer as der
-from sealward_devkit.snp import hierarchy as minter
-from sealward_devkit.snp.certificates import (
+from sealward_devkit.pki import der_writer as der
+from sealward_devkit.pki.certificates import (
     Extension,
     Template,
     sign_certificate,
     subject_public_key_info,
 )
+from sealward_devkit.platform import vcek_platform
+from sealward_devkit.snp import hierarchy as minter
 from sealward_devkit.snp.ghcb import ARK, ASK, VCEK, mint_certificate_table
 from sealward_devkit.snp.products import FACTS, Product
 
 from sealward.verifier.formats.snp import evidence, ghcb
-from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.formats.snp.selection import select
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.rats import evidence as envelope
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 

@@ -17,9 +17,11 @@ from fakes.snp_vectors import Vector
 from sealward.controlplane.cli.verify import verify as verify_command
 from sealward.verifier import registry
 from sealward.verifier.formats.snp import ghcb, product, report, vek, verify, view
-from sealward.verifier.formats.snp.endorsements import ChainCache, EndorsedKey, endorse
+from sealward.verifier.formats.snp.endorsements import EndorsedKey, endorse
 from sealward.verifier.pki import algorithms, certificate
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
+from sealward.verifier.pki.roots import Vendor
 from sealward.verifier.rats.errors import Code, RefusedEvidence, VerifierError
 from sealward.verifier.wire import pem
 
@@ -327,6 +329,8 @@ def test_the_certificate_table_of_a_real_host_holds_its_whole_chain(
 def test_pinned_roots_are_those_of_the_manifest(vectors_dir: Path) -> None:
     manifest = json.loads((vectors_dir / "manifest.json").read_text())  # noqa: TID251 - test data
     for root in ANCHORS.pinned:
+        if root.vendor is not Vendor.AMD:
+            continue
         entry = manifest["roots"][f"amd_ark_{root.line.lower()}"]
         assert entry["sha256_der"] == root.sha256
         data = (vectors_dir / entry["file"]).read_bytes()

@@ -1,4 +1,4 @@
-"""What a log says about a boot, each fact with its standing.
+"""What a log says about a boot and what ran since, each fact with its standing.
 
 A digest that was extended is as good as the quote that confirms its register. The text beside it is
 not: anybody may write any description next to a digest. So a fact is AUTHENTICATED only where
@@ -10,6 +10,9 @@ not: anybody may write any description next to a digest. So a fact is AUTHENTICA
     (3) its register has one separator at most (replay.py, rule 4).
 
 Everything else is DESCRIBED. The caller MUST drop facts of registers that no quote confirms.
+
+Values are text that an attacker may have chosen: they are kept as they are, control characters
+included, and whoever shows them escapes them.
 """
 
 from __future__ import annotations
@@ -19,15 +22,18 @@ from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from sealward.verifier.formats.event_log import runtime
 from sealward.verifier.formats.event_log.types import SELF_DESCRIBING, EventType
-from sealward.verifier.rats.errors import MalformedEvidence
+from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 from sealward.verifier.wire.reader import Reader
 from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from sealward.verifier.formats.event_log.log import Event, Log
 
-MAX_TEXT: Final = 4096  # a kernel command line is at most this long on x86 (COMMAND_LINE_SIZE 2048)
+MAX_FACTS: Final = 512  # every application, command line and runtime event; real logs come to 15
+MAX_TEXT: Final = 4096  # one value; a kernel command line on x86 (COMMAND_LINE_SIZE) has 2048
+MAX_ALL_TEXT: Final = 64 * 1024  # all values: claims are kept with every attestation
 
 _GLOBAL_VARIABLE: Final = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 _SECURITY_DATABASE: Final = UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
@@ -54,8 +60,10 @@ class Fact:
 
     Attributes:
         name: "secure_boot" (enabled, disabled), "secure_boot_variable" ("PK", "KEK", "db" or "dbx",
-            a space and the SHA-256 of its content), "kernel_command_line", "boot_application" (its
-            digest in the bank that was looked at).
+            a space and the SHA-256 of its content), "kernel_command_line", "kernel" (the digest in
+            the bank that was looked at of the file that the command line begins with; its name is
+            a description), "boot_application" (its digest in that bank), "runtime_event" (what
+            software extended and logged after the boot; see runtime.py).
         value: in readable form.
         register: where its digest was extended.
         standing: see `Standing`.
@@ -73,26 +81,57 @@ def describes_itself(event: Event, bank: HashAlg) -> bool:
 
 
 def extract(log: Log, bank: HashAlg, repeated_separators: tuple[int, ...]) -> tuple[Fact, ...]:
-    """Return the facts of a log in its order, digests being looked at in `bank`."""
+    """Return the facts of a log in its order, digests being looked at in `bank`.
+
+    Raises:
+        RefusedEvidence: EVENT_LOG_INVALID when there are more or longer ones than the budgets
+            allow: leaving some out would hide what they say.
+    """
     facts: list[Fact] = []
     closed: set[int] = set(repeated_separators)
+    files: dict[bytes, Event] = {}
+    room = MAX_ALL_TEXT
     for event in log.events:
         if event.type == EventType.SEPARATOR:
             closed.add(event.register)
-        elif event.type == EventType.EFI_VARIABLE_DRIVER_CONFIG:
-            facts += _variable(event, genuine=_firmware(event, bank, closed))
         elif event.type == EventType.IPL:
-            facts += _command_line(event, bank, hidden=event.register in repeated_separators)
-        elif event.type == EventType.EFI_BOOT_SERVICES_APPLICATION:
-            digest = event.digest(bank)
-            if digest is not None:
-                standing = _standing(genuine=event.register not in repeated_separators)
-                facts.append(Fact("boot_application", digest.hex(), event.register, standing))
+            files[event.data.rstrip(b"\0")] = event  # a file's event has its path as data
+        told = _facts_of(event, bank, closed, repeated_separators, files)
+        room -= sum(len(fact.value) for fact in told)
+        if any(len(fact.value) > MAX_TEXT for fact in told) or room < 0:
+            raise _too_much(f"facts of more than {MAX_TEXT} characters, or {MAX_ALL_TEXT} in all")
+        facts += told
+        if len(facts) > MAX_FACTS:
+            raise _too_much(f"more than {MAX_FACTS} facts")
     return tuple(facts)
 
 
-def _firmware(event: Event, bank: HashAlg, closed: set[int]) -> bool:
-    return event.register not in closed and describes_itself(event, bank)
+def _facts_of(
+    event: Event,
+    bank: HashAlg,
+    closed: set[int],
+    repeated_separators: tuple[int, ...],
+    files: dict[bytes, Event],
+) -> list[Fact]:
+    hidden = event.register in repeated_separators
+    if event.type == EventType.EFI_VARIABLE_DRIVER_CONFIG:
+        genuine = event.register not in closed and describes_itself(event, bank)
+        return _variable(event, genuine=genuine)
+    if event.type == EventType.IPL:
+        return _command_line(event, bank, files, hidden=hidden)
+    if event.type == EventType.EFI_BOOT_SERVICES_APPLICATION:
+        return _digest("boot_application", event, bank, _standing(genuine=not hidden))
+    said = runtime.text(event)
+    if said is None:
+        return []
+    value, exact = said
+    standing = _standing(genuine=exact and not hidden and describes_itself(event, bank))
+    return [Fact("runtime_event", value, event.register, standing)]
+
+
+def _digest(name: str, event: Event, bank: HashAlg, standing: Standing) -> list[Fact]:
+    digest = event.digest(bank)
+    return [] if digest is None else [Fact(name, digest.hex(), event.register, standing)]
 
 
 def _variable(event: Event, *, genuine: bool) -> list[Fact]:
@@ -116,22 +155,32 @@ def _variable(event: Event, *, genuine: bool) -> list[Fact]:
     return []
 
 
-def _command_line(event: Event, bank: HashAlg, *, hidden: bool) -> list[Fact]:
+def _command_line(
+    event: Event, bank: HashAlg, files: dict[bytes, Event], *, hidden: bool
+) -> list[Fact]:
+    """Return a command line, and before it the kernel whose path it begins with."""
     for prefix in _COMMAND_LINES:
         if event.data.startswith(prefix):
             line = event.data.removeprefix(prefix).rstrip(b"\0")
             break
     else:
         return []
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        return []
-    if len(text) > MAX_TEXT or not text.isprintable():
-        return []
-    genuine = not hidden and event.digest(bank) == bank.digest(line)
-    return [Fact("kernel_command_line", text, event.register, _standing(genuine=genuine))]
+    text, exact = runtime.readable(line)
+    genuine = exact and not hidden and event.digest(bank) == bank.digest(line)
+    loaded = files.get(line.partition(b" ")[0])
+    # What ties the file's digest to its path, and so to being the kernel, is the log's text alone.
+    kernel = [] if loaded is None else _digest("kernel", loaded, bank, Standing.DESCRIBED)
+    told = Fact("kernel_command_line", text, event.register, _standing(genuine=genuine))
+    return [*kernel, told]
 
 
 def _standing(*, genuine: bool) -> Standing:
     return Standing.AUTHENTICATED if genuine else Standing.DESCRIBED
+
+
+def _too_much(what: str) -> RefusedEvidence:
+    return RefusedEvidence(
+        Code.EVENT_LOG_INVALID,
+        f"the event log tells too much: {what}",
+        hint="send the log of firmware and boot loader; have the application log less at run time",
+    )

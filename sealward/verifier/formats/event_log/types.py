@@ -23,6 +23,7 @@ class EventType(IntEnum):
     COMPACT_HASH = 0x0C
     IPL = 0x0D
     NONHOST_INFO = 0x11
+    DSTACK_RUNTIME = 0x08000001  # no TCG type: dstack's own, in the logs that it keeps as JSON
     EFI_VARIABLE_DRIVER_CONFIG = 0x80000001
     EFI_VARIABLE_BOOT = 0x80000002
     EFI_BOOT_SERVICES_APPLICATION = 0x80000003
@@ -47,6 +48,7 @@ SELF_DESCRIBING: Final = frozenset(
         EventType.ACTION,
         EventType.EVENT_TAG,
         EventType.S_CRTM_VERSION,
+        EventType.DSTACK_RUNTIME,
         EventType.EFI_VARIABLE_DRIVER_CONFIG,
         EventType.EFI_GPT_EVENT,
         EventType.EFI_ACTION,

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from sealward.verifier.formats.snp.report import HOST_REQUESTED_VMPL
 from sealward.verifier.rats import distrust
-from sealward.verifier.rats.claims import Claims, Clock, Collateral, Measurement, Tee
+from sealward.verifier.rats.claims import (
+    Claims,
+    Clock,
+    Collateral,
+    Measurement,
+    Scope,
+    Scopes,
+    Tee,
+)
 from sealward.verifier.rats.result import Verdict, VerdictCode
 
 if TYPE_CHECKING:
@@ -19,6 +27,43 @@ if TYPE_CHECKING:
 
 # Real guests attest at 0 (Azure) and at 1 (AWS); a report the host asked for is at none of these.
 ANY_GUEST_VMPL: Final = frozenset({0, 1, 2, 3})
+
+SCOPES: Final = Scopes(
+    {
+        "tee": Scope.LAUNCH,
+        "format_version": Scope.RUNTIME,
+        "product": Scope.LAUNCH,
+        "instance_value": Scope.LAUNCH,
+        "platform_id": Scope.LAUNCH,
+        "platform_masked": Scope.RUNTIME,
+        "provider": Scope.RUNTIME,
+        "report_data": Scope.RUNTIME,
+        "measurements": Scope.LAUNCH,
+        "host_data": Scope.LAUNCH,
+        "id_key_digest": Scope.LAUNCH,
+        "author_key_digest": Scope.LAUNCH,
+        "family_id": Scope.LAUNCH,
+        "image_id": Scope.LAUNCH,
+        "guest_svn": Scope.LAUNCH,
+        "launch_policy": Scope.LAUNCH,
+        "vmpl": Scope.RUNTIME,
+        "platform": Scope.RUNTIME,
+        "debug": Scope.LAUNCH,
+        "migratable": Scope.LAUNCH,
+        "smt": Scope.RUNTIME,
+        "tcb.reported": Scope.RUNTIME,
+        "tcb.committed": Scope.RUNTIME,
+        "tcb.current": Scope.RUNTIME,
+        "tcb.launch": Scope.LAUNCH,
+        "mitigations.launch": Scope.LAUNCH,
+        "mitigations.current": Scope.RUNTIME,
+        "memory_encrypted": Scope.LAUNCH,
+        "provider_in_tcb": Scope.LAUNCH,
+        "clock": Scope.RUNTIME,
+        "collateral": Scope.RUNTIME,
+        "development": Scope.RUNTIME,
+    }
+)
 
 
 def normalise(
@@ -72,6 +117,7 @@ def normalise(
         signed_sha256=verified.signed_sha256,
         as_of=now,
         verdicts=_verdicts(verified, expected_vmpl),
+        scopes=SCOPES,
     )
     return distrust.apply(claims, distrusted)
 

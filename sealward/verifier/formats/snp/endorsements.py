@@ -9,16 +9,13 @@ Numbered procedure of `endorse`; evidence-formats section 2 and AMD 57230:
     (5) its reserved levels are zero, and it has a level for each component of that product;
     (6) its key is ECDSA P-384.
 
-Revocation lists are not read: AMD gives every VEK the serial number 0, so its list can revoke only
-intermediates. `Collateral.revocation` says "absent".
+Revocation lists are not read here: revocation.py asks the one that is held of the intermediate.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -41,8 +38,7 @@ if TYPE_CHECKING:
     from sealward.verifier.formats.snp.product import Product
     from sealward.verifier.pki.anchors import TrustAnchors
     from sealward.verifier.pki.certificate import Certificate
-
-DEFAULT_CACHED_CHAINS: Final = 4096  # one per chip and TCB; about 2 KiB each
+    from sealward.verifier.pki.chain_cache import ChainCache
 
 _VENDOR_RULES: Final = chain.Rules(
     algorithms=frozenset({SignatureAlgorithm.RSA_PSS_SHA384}), critical=frozenset()
@@ -92,34 +88,6 @@ class EndorsedKey:
     key: ec.EllipticCurvePublicKey = field(repr=False)
 
 
-class ChainCache:
-    """Verified chains by the digests of all they were verified from; bounded, oldest use out.
-
-    Only successes are kept, so hostile endorsements can at worst push out good ones, and a hit can
-    never be had with other certificates or other anchors than those that were checked.
-    """
-
-    def __init__(self, capacity: int = DEFAULT_CACHED_CHAINS) -> None:
-        self._capacity = capacity
-        self._chains: OrderedDict[tuple[bytes, str], EndorsedKey] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: tuple[bytes, str]) -> EndorsedKey | None:
-        """Return the chain, and count that as a use."""
-        with self._lock:
-            found = self._chains.get(key)
-            if found is not None:
-                self._chains.move_to_end(key)
-            return found
-
-    def put(self, key: tuple[bytes, str], endorsed: EndorsedKey) -> None:
-        """Keep a verified chain."""
-        with self._lock:
-            self._chains[key] = endorsed
-            if len(self._chains) > self._capacity:
-                self._chains.popitem(last=False)
-
-
 def endorse(
     endorsements: Endorsements, *, anchors: TrustAnchors, now: datetime, cache: ChainCache
 ) -> EndorsedKey:
@@ -129,8 +97,8 @@ def endorse(
         MalformedEvidence: a certificate does not parse.
         RefusedEvidence: with the code of the step that failed.
     """
-    key = (endorsements.digest(), anchors.digest)
-    endorsed = cache.get(key)
+    key = ("snp", endorsements.digest(), anchors.digest)
+    endorsed = cache.get(key, EndorsedKey)
     if endorsed is None:
         endorsed = _endorse(endorsements, anchors, now)
         cache.put(key, endorsed)

@@ -43,9 +43,10 @@ from sealward.verifier.rats.errors import Code, RefusedEvidence
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sealward.verifier.formats.snp.endorsements import ChainCache, Endorsements
+    from sealward.verifier.formats.snp.endorsements import Endorsements
     from sealward.verifier.formats.snp.report import Report
     from sealward.verifier.pki.anchors import TrustAnchors
+    from sealward.verifier.pki.chain_cache import ChainCache
     from sealward.verifier.rats.claims import SecurityVersions
 
 # Order of the P-384 group (FIPS 186-5, SP 800-186 section 3.2.1.4).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sealward.verifier.formats.tpm.quote import VerifiedQuote
 from sealward.verifier.rats import distrust
 from sealward.verifier.rats.claims import (
     Claims,
@@ -16,6 +17,8 @@ from sealward.verifier.rats.claims import (
     EndorsementKey,
     KeyResidency,
     Measurement,
+    Scope,
+    Scopes,
     Tee,
     TpmState,
 )
@@ -26,21 +29,46 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sealward.verifier.formats.tpm.endorsement import EndorsedEk
-    from sealward.verifier.formats.tpm.quote import VerifiedQuote
+    from sealward.verifier.formats.tpm.quote import ProvenQuote
     from sealward.verifier.rats.claims import BootLog
     from sealward.verifier.rats.distrust import DistrustEntry
 
 _SPECIFICATION: Final = 2  # TPM 2.0
 _PRODUCT: Final = "TPM 2.0"
 
+# PCRs hold what was measured since power-on, boot after boot; the rest is of the moment.
+SCOPES: Final = Scopes(
+    {
+        "tee": Scope.LAUNCH,
+        "format_version": Scope.RUNTIME,
+        "product": Scope.LAUNCH,
+        "instance_value": Scope.RUNTIME,
+        "platform_id": Scope.LAUNCH,
+        "platform_masked": Scope.RUNTIME,
+        "provider": Scope.RUNTIME,
+        "report_data": Scope.RUNTIME,
+        "measurements": Scope.BOOT,
+        "debug": Scope.RUNTIME,
+        "migratable": Scope.RUNTIME,
+        "memory_encrypted": Scope.RUNTIME,
+        "provider_in_tcb": Scope.RUNTIME,
+        "clock": Scope.RUNTIME,
+        "collateral": Scope.RUNTIME,
+        "development": Scope.RUNTIME,
+        "tpm": Scope.RUNTIME,
+        "boot": Scope.BOOT,
+    }
+)
+
 
 def normalise(
     verified: VerifiedQuote,
     *,
     now: datetime,
+    tee: Tee = Tee.TPM,
     ek: EndorsedEk | None = None,
     residency: KeyResidency = KeyResidency.UNPROVEN,
-    event_log: BootLog | None = None,
+    boot: BootLog | None = None,
     distrusted: Iterable[DistrustEntry] = (),
 ) -> Claims:
     """Return the claims of a verified quote.
@@ -48,24 +76,21 @@ def normalise(
     Args:
         verified: what `quote.authenticate` returned.
         now: the instant it was authenticated at, aware UTC; every claim's `as_of`.
+        tee: the kind of TPM.
         ek: the endorsement key of a certificate that came along and holds.
         residency: ACTIVATED when a credential for this AK was opened by the TPM of `ek`.
-        event_log: what the log says, compared with the values quoted.
+        boot: what the log says, compared with the values quoted.
         distrusted: the distrust list.
     """
     claims = Claims(
-        tee=Tee.TPM,
+        tee=tee,
         format_version=_SPECIFICATION,
         product=_PRODUCT if ek is None else f"{_PRODUCT} {ek.manufacturer} {ek.model}",
         instance_value=verified.ak_name.hex(),
         platform_id=_platform_id(ek, residency),
         provider=None,
         report_data=verified.nonce.hex(),
-        measurements=tuple(
-            Measurement(f"pcr{index}", bank.bank.label, value.hex())
-            for bank in verified.pcrs
-            for index, value in bank.values
-        ),
+        measurements=measurements(verified),
         host_data=None,
         id_key_digest=None,
         author_key_digest=None,
@@ -88,21 +113,29 @@ def normalise(
         evidence_sha256=verified.evidence_sha256,
         signed_sha256=verified.signed_sha256,
         as_of=now,
-        verdicts=_verdicts(ek, residency),
-        tpm=_state(verified, ek, residency, event_log),
+        verdicts=_verdicts(tee, ek, residency),
+        scopes=SCOPES,
+        tpm=state(verified, ek, residency),
+        boot=boot,
     )
     return distrust.apply(claims, distrusted)
 
 
-def _state(
-    verified: VerifiedQuote,
-    ek: EndorsedEk | None,
-    residency: KeyResidency,
-    event_log: BootLog | None,
-) -> TpmState:
+def measurements(verified: ProvenQuote) -> tuple[Measurement, ...]:
+    """Return the quoted PCRs."""
+    return tuple(
+        Measurement(f"pcr{index}", label, value.hex())
+        for bank in verified.pcrs
+        for label in (bank.bank.label,)
+        for index, value in bank.values
+    )
+
+
+def state(verified: ProvenQuote, ek: EndorsedEk | None, residency: KeyResidency) -> TpmState:
+    """Return what only a TPM says."""
     attest = verified.attest
     return TpmState(
-        ak_name=verified.ak_name.hex(),
+        ak_name=verified.ak_name.hex() if isinstance(verified, VerifiedQuote) else None,
         qualified_signer=attest.qualified_signer.hex(),
         residency=residency,
         ek=None if ek is None else _endorsement(ek),
@@ -111,7 +144,6 @@ def _state(
         reset_count=attest.reset_count,
         restart_count=attest.restart_count,
         safe=attest.safe,
-        event_log=event_log,
     )
 
 
@@ -133,17 +165,17 @@ def _collateral(ek: EndorsedEk | None, now: datetime) -> Collateral:
     return Collateral(not_before=ek.window.not_before, not_after=ek.window.not_after)
 
 
-def _verdicts(ek: EndorsedEk | None, residency: KeyResidency) -> tuple[Verdict, ...]:
+def _verdicts(tee: Tee, ek: EndorsedEk | None, residency: KeyResidency) -> tuple[Verdict, ...]:
     verdicts = [
         Verdict(
             code=VerdictCode.TPM_ONLY,
             claim="tee",
             expected="a TEE that encrypts the memory of the guest",
-            actual=Tee.TPM.value,
+            actual=tee.value,
             tier=Tier.WARNING,
         )
     ]
-    if residency is not KeyResidency.ACTIVATED:
+    if residency is KeyResidency.UNPROVEN:
         verdicts.append(
             Verdict(
                 code=VerdictCode.KEY_RESIDENCY_UNPROVEN,

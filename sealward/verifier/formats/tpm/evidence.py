@@ -27,6 +27,8 @@ from sealward.verifier.wire import cbor
 from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sealward.verifier.wire.cbor import Value
 
 MAX_LOG_BYTES: Final = 192 * 1024  # real logs have 15 to 50 KiB; the envelope holds 256
@@ -90,6 +92,15 @@ def parse(payload: bytes) -> Evidence:
     value = cbor.decode(payload, what=what, max_bytes=_MAX_BYTES)
     if not isinstance(value, dict) or value.keys() != _KEYS:
         raise MalformedEvidence(0, f"{what}: not a map of exactly 1 to 8")
+    return of_members(value)
+
+
+def of_members(value: Mapping[int | bytes | str, Value]) -> Evidence:
+    """Read the members of a payload, all eight of which are there.
+
+    Raises:
+        MalformedEvidence: a member of another type, or beyond its size.
+    """
     return Evidence(
         message=_octets(value[1], MAX_ATTEST_BYTES, "quote"),
         signature=_octets(value[2], _MAX_SIGNATURE_BYTES, "signature"),
@@ -133,7 +144,7 @@ def _bank(value: Value) -> PcrBank:
 
 def _value(value: Value) -> tuple[int, bytes]:
     index, digest = _pair(value)
-    if not _is_uint(index) or index >= PCR_COUNT or not isinstance(digest, bytes):
+    if type(index) is not int or not 0 <= index < PCR_COUNT or not isinstance(digest, bytes):
         raise MalformedEvidence(0, "TPM evidence: a PCR is [index, value]")
     return index, digest
 

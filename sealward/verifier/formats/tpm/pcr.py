@@ -47,7 +47,8 @@ class PcrBank:
             raise ValueError("PCRs of a bank are ascending, without repetition")
         if any(index >= PCR_COUNT for index, _ in self.values):
             raise ValueError(f"a PCR of a PC client is below {PCR_COUNT}")
-        if any(len(digest) != self.bank.size for _, digest in self.values):
+        size = self.bank.size
+        if any(len(digest) != size for _, digest in self.values):
             raise ValueError("a PCR has the size of its bank's hash")
 
     @property

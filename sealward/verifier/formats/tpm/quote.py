@@ -13,7 +13,8 @@ Numbered procedure of `authenticate`:
 
 The caller MUST check that `nonce` binds what it expects (docs/specs/evidence-binding.md) and that
 the key is in a TPM it knows: a quote by itself proves only that somebody holds a key
-(credential.py).
+(credential.py). `authenticate_under` runs all but (2) and (3), for a key that something else than a
+public area vouches for.
 
 Checks that could make sense but do not exist:
   - low s, and leading zeros of r and s: TPMs differ, so a quote has more than one valid signature;
@@ -36,16 +37,19 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from sealward.verifier.formats.tpm import attest as attests
 from sealward.verifier.formats.tpm import keys, name
+from sealward.verifier.formats.tpm import public as publics
 from sealward.verifier.formats.tpm import signature as signatures
 from sealward.verifier.formats.tpm.algorithms import SigningScheme
 from sealward.verifier.formats.tpm.attest import Attest, Quoted
+from sealward.verifier.formats.tpm.public import Scheme
 from sealward.verifier.rats.errors import Code, RefusedEvidence
 from sealward.verifier.wire.tcg_hash import HashAlg
 
 if TYPE_CHECKING:
     from sealward.verifier.formats.tpm.pcr import PcrBank, PcrSelection
-    from sealward.verifier.formats.tpm.public import Public, Scheme
+    from sealward.verifier.formats.tpm.public import Public
     from sealward.verifier.formats.tpm.signature import Signature
+    from sealward.verifier.pki.chain_cache import ChainCache
 
 NONCE_SIZE: Final = 32  # docs/specs/evidence-binding.md, section 2
 
@@ -57,14 +61,12 @@ _HASHES: Final[dict[HashAlg, hashes.HashAlgorithm]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedQuote:
-    """A quote whose signature, key and PCR values were checked; built only by `authenticate`.
+class ProvenQuote:
+    """A quote whose signature and PCR values were checked; built only in this module.
 
     Attributes:
         attest: the parsed attestation.
         quoted: its selections and digest.
-        ak: public area of the key that signed.
-        ak_name: its Name.
         pcrs: the values that were quoted, in the quote's order of banks.
         evidence_sha256: over message and signature as given.
         signed_sha256: of the message.
@@ -72,8 +74,6 @@ class VerifiedQuote:
 
     attest: Attest
     quoted: Quoted
-    ak: Public
-    ak_name: bytes
     pcrs: tuple[PcrBank, ...]
     evidence_sha256: str = field(repr=False)
     signed_sha256: str = field(repr=False)
@@ -84,15 +84,75 @@ class VerifiedQuote:
         return self.attest.extra_data
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedQuote(ProvenQuote):
+    """A quote whose key was checked too, by its public area; built only by `authenticate`.
+
+    Attributes:
+        ak: public area of the key that signed.
+        ak_name: its Name.
+    """
+
+    ak: Public
+    ak_name: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestationKey:
+    """A key that may sign quotes, by its public area; built only by `attestation_key`.
+
+    Attributes:
+        area: the public area.
+        scheme: what it signs with.
+        name: its Name.
+        key: verifies quotes.
+    """
+
+    area: Public
+    scheme: Scheme
+    name: bytes
+    key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey = field(repr=False)
+
+
+def attestation_key(area: Public) -> AttestationKey:
+    """Step 2 alone.
+
+    Raises:
+        RefusedEvidence: KEY_ATTRIBUTES_FORBIDDEN or ALGORITHM_FORBIDDEN.
+    """
+    scheme = keys.check_attestation_key(area)
+    loaded = keys.load(area, owner="the attestation key")
+    return AttestationKey(area=area, scheme=scheme, name=name.name(area), key=loaded)
+
+
+def read_key(data: bytes, cache: ChainCache) -> AttestationKey:
+    """Read a public area that quotes come under again and again, or find it in the cache.
+
+    Raises:
+        MalformedEvidence: not a public area.
+        RefusedEvidence: as `attestation_key`.
+    """
+    return cache.get(_key_name(data), AttestationKey) or attestation_key(publics.parse(data))
+
+
+def keep_key(data: bytes, key: AttestationKey, cache: ChainCache) -> None:
+    """Keep what `read_key` gave, after evidence under it was verified."""
+    cache.put(_key_name(data), key)
+
+
+def _key_name(data: bytes) -> tuple[str, bytes]:
+    return ("tpm-attestation-key", hashlib.sha256(data).digest())
+
+
 def authenticate(
-    message: bytes, signature: bytes, ak: Public, pcrs: tuple[PcrBank, ...]
+    message: bytes, signature: bytes, ak: Public | AttestationKey, pcrs: tuple[PcrBank, ...]
 ) -> VerifiedQuote:
     """Run the procedure above.
 
     Args:
         message: TPMS_ATTEST.
         signature: TPMT_SIGNATURE.
-        ak: public area of the attestation key.
+        ak: public area of the attestation key, or the key of one that step 2 was made for.
         pcrs: presented PCR values, at most one entry for each bank.
 
     Raises:
@@ -101,17 +161,45 @@ def authenticate(
     """
     attest = attests.parse(message)  # (1)
     quoted = require_quote(attest)
-    scheme = keys.check_attestation_key(ak)  # (2)
+    known = ak if isinstance(ak, AttestationKey) else attestation_key(ak)  # (2)
     parsed = signatures.parse(signature)
-    check_scheme(parsed, scheme)  # (3)
-    check_signature(message, parsed, keys.load(ak, owner="the attestation key"))  # (4)
+    check_scheme(parsed, known.scheme)  # (3)
+    check_signature(message, parsed, known.key)  # (4)
     ordered = check_selection(quoted.selections, pcrs)  # (5)
     check_digest(quoted, ordered, parsed.hash)  # (6)
     return VerifiedQuote(
         attest=attest,
         quoted=quoted,
-        ak=ak,
-        ak_name=name.name(ak),
+        ak=known.area,
+        ak_name=known.name,
+        pcrs=ordered,
+        evidence_sha256=hashlib.sha256(message + signature).hexdigest(),
+        signed_sha256=hashlib.sha256(message).hexdigest(),
+    )
+
+
+def authenticate_under(
+    key: rsa.RSAPublicKey, message: bytes, signature: bytes, pcrs: tuple[PcrBank, ...]
+) -> ProvenQuote:
+    """Run the procedure above but for (2) and (3): RSASSA with SHA-256 under a key given.
+
+    The caller MUST know that `key` is a restricted signing key of a TPM: it signs nothing else that
+    starts as an attestation.
+
+    Raises:
+        MalformedEvidence: message or signature do not parse.
+        RefusedEvidence: with the code of the step that failed.
+    """
+    attest = attests.parse(message)
+    quoted = require_quote(attest)
+    parsed = signatures.parse(signature)
+    check_scheme(parsed, Scheme(SigningScheme.RSASSA, HashAlg.SHA256))
+    check_signature(message, parsed, key)
+    ordered = check_selection(quoted.selections, pcrs)
+    check_digest(quoted, ordered, parsed.hash)
+    return ProvenQuote(
+        attest=attest,
+        quoted=quoted,
         pcrs=ordered,
         evidence_sha256=hashlib.sha256(message + signature).hexdigest(),
         signed_sha256=hashlib.sha256(message).hexdigest(),

@@ -15,12 +15,12 @@ from unit.verifier.rats.test_claims_json import SCHEMA, check
 from sealward.verifier import registry
 from sealward.verifier.composite.tpm_files import Part
 from sealward.verifier.composite.tpm_node import ActivatedKey, Trust
-from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.formats.tpm import evidence as tpm_evidence
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.formats.tpm.pcr import PcrBank
 from sealward.verifier.pki import certificate
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.rats import evidence as envelopes
 from sealward.verifier.rats.claims import KeyResidency, Scope, Tee
 from sealward.verifier.rats.distrust import DistrustEntry
@@ -112,7 +112,7 @@ def test_the_claims_of_a_node_match_the_schema_and_have_scopes() -> None:
     about = {"verdicts", "provenance", "evidence_sha256", "signed_sha256", "mitigations"}
     told = {name for name, value in shown.items() if value is not None} - about
     assert told <= scopes.keys()
-    assert scopes.keys() - told <= {"provider", "tpm.event_log"}
+    assert scopes.keys() - told <= {"provider", "boot"}
     assert claims.tpm is not None
     assert (claims.tpm.reset_count, claims.tpm.restart_count, claims.tpm.safe) == (7, 3, True)
 
@@ -152,7 +152,7 @@ def test_a_key_that_opened_no_credential_is_held_against_the_node(
 def test_without_a_certificate_nothing_endorses_the_node_beyond_this_instant() -> None:
     claims = verify(replace(evidence_of(), ek_certificate=None, event_log=None)).claims
     assert claims.tpm is not None
-    assert (claims.tpm.ek, claims.tpm.event_log) == (None, None)
+    assert (claims.tpm.ek, claims.boot) == (None, None)
     assert claims.collateral.not_after == claims.collateral.not_before == software_tpm.NOW
     assert claims.tpm.residency is KeyResidency.UNPROVEN
     check(claims.to_json(), SCHEMA)
@@ -166,8 +166,7 @@ def test_a_development_root_shows() -> None:
 
 def test_the_log_is_believed_where_it_replays_to_the_quote() -> None:
     claims = verify(evidence_of()).claims
-    assert claims.tpm is not None
-    log = claims.tpm.event_log
+    log = claims.boot
     assert log is not None
     assert log.confirmed == tuple(range(9))
     assert log.contradicted == ()
@@ -177,10 +176,9 @@ def test_the_log_is_believed_where_it_replays_to_the_quote() -> None:
 def test_a_contradicted_register_loses_its_facts_and_one_of_firmware_the_evidence() -> None:
     later = log_of(*SEPARATORS, LINE, event(8, 0xD, b"grub_cmd: x\0"))
     claims = verify(replace(evidence_of(), event_log=later)).claims
-    assert claims.tpm is not None
-    assert claims.tpm.event_log is not None
-    assert claims.tpm.event_log.contradicted == (8,)
-    assert claims.tpm.event_log.facts == ()
+    assert claims.boot is not None
+    assert claims.boot.contradicted == (8,)
+    assert claims.boot.facts == ()
     for forged in (log_of(*SEPARATORS[1:], LINE), log_of(*SEPARATORS, SEPARATORS[3])):
         with pytest.raises(RefusedEvidence) as caught:
             verify(replace(evidence_of(), event_log=forged))

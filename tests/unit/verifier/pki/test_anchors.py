@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fakes import snp_fixtures
-from sealward_devkit.snp import der_writer as der
+from sealward_devkit.pki import der_writer as der
 
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.certificate import parse

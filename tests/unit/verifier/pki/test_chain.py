@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from sealward_devkit.snp import der_writer as der
+from sealward_devkit.pki import der_writer as der
 
 from sealward.verifier.pki import algorithms, certificate, chain
 from sealward.verifier.pki.algorithms import SignatureAlgorithm
@@ -102,12 +102,16 @@ def name(text: str) -> bytes:
 
 
 def extension(oid: str, value: bytes) -> bytes:
-    return der.sequence(der.object_identifier(oid), der.boolean_true(), der.octet_string(value))
+    return der.sequence(
+        der.object_identifier(oid), der.boolean(value=True), der.octet_string(value)
+    )
 
 
 def mint(spec: Spec) -> Certificate:
     limit = b"" if spec.path_length is None else der.integer(spec.path_length)
-    items = [extension("2.5.29.19", der.sequence(der.boolean_true(), limit))] if spec.ca else []
+    items = (
+        [extension("2.5.29.19", der.sequence(der.boolean(value=True), limit))] if spec.ca else []
+    )
     if spec.usage is not None:
         items.append(extension("2.5.29.15", spec.usage))
     if spec.critical is not None:

@@ -14,8 +14,8 @@ from fakes import snp_fixtures, snp_vectors
 import sealward.policies
 from sealward.verifier import registry
 from sealward.verifier.formats.snp import claims as snp_claims
-from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.pki.development import import_root
 from sealward.verifier.rats import distrust
 from sealward.verifier.rats.claims import Claims, Scope
@@ -45,7 +45,8 @@ def check(value: Any, schema: dict[str, Any], path: str = "claims") -> None:  # 
     """A structural check of the JSON Schema keywords that the schema uses."""
     assert schema.keys() <= _KEYWORDS, path
     if "$ref" in schema:
-        return check(value, SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")], path)
+        name = schema["$ref"].removeprefix("#").removeprefix("/$defs/")
+        return check(value, SCHEMA["$defs"][name] if name else SCHEMA, path)
     if "enum" in schema:
         assert value in schema["enum"], path
         return None

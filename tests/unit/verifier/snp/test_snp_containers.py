@@ -11,10 +11,11 @@ import pytest
 from fakes import snp_fixtures
 
 from sealward.verifier.formats.snp import evidence, ghcb, product, report, tcb, verify
-from sealward.verifier.formats.snp.endorsements import ChainCache, Endorsements, endorse
+from sealward.verifier.formats.snp.endorsements import Endorsements, endorse
 from sealward.verifier.formats.snp.product import Product
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.certificate import MAX_CERTIFICATE_BYTES
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.pki.development import import_root
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence
 from sealward.verifier.wire import cbor

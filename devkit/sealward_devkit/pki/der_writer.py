@@ -46,9 +46,14 @@ def integer(value: int) -> bytes:
     return tlv(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
-def boolean_true() -> bytes:
-    """BOOLEAN TRUE; DER never writes FALSE, which is every default here."""
-    return tlv(0x01, b"\xff")
+def boolean(*, value: bool) -> bytes:
+    """BOOLEAN; where FALSE is the default, DER writes nothing instead."""
+    return tlv(0x01, b"\xff" if value else b"\x00")
+
+
+def enumerated(value: int) -> bytes:
+    """A non-negative ENUMERATED."""
+    return tlv(0x0A, integer(value)[2:])
 
 
 def null() -> bytes:

@@ -1,0 +1,1 @@
+"""Software attesters, one for each kind of evidence that the kit mints."""

@@ -1,0 +1,1 @@
+"""Arm CCA attestation tokens. Start with README.md beside this file."""

@@ -1,0 +1,1 @@
+"""Intel DCAP quotes of TDX and SGX. Start with README.md beside this file."""

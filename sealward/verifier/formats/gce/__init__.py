@@ -1,0 +1,1 @@
+"""Google's certificates for keys of virtual TPMs. Start with README.md beside this file."""

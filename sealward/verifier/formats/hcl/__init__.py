@@ -1,0 +1,1 @@
+"""Hardware reports of Azure's paravisor (HCL). Start with README.md beside this file."""

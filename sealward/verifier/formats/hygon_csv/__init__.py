@@ -1,0 +1,1 @@
+"""Hygon CSV attestation reports. Start with README.md beside this file."""

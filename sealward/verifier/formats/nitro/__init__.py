@@ -1,0 +1,1 @@
+"""AWS Nitro Enclaves attestation documents. Start with README.md beside this file."""

@@ -1,0 +1,1 @@
+"""Arm PSA attestation tokens. Start with README.md beside this file."""
