@@ -31,6 +31,7 @@ VECTORS: Final = ROOT.parent / "shared" / "vectors"
 ORDER: Final = (
     "snp",
     "tpm",
+    "formats",
     "tpm_enrollment",
     "policy",
     "roundtrip",
@@ -40,6 +41,7 @@ ORDER: Final = (
 )
 LIBRARIES: Final = (
     "cryptography",
+    "dcap-qvl",
     "gordon-to-regorus",
     "grpcio",
     "onnxruntime",

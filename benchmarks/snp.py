@@ -29,8 +29,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from sealward.verifier.formats.snp import claims, report, verify
-from sealward.verifier.formats.snp.endorsements import ChainCache, Endorsements, endorse
+from sealward.verifier.formats.snp.endorsements import Endorsements, endorse
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.wire import pem
 
 if TYPE_CHECKING:

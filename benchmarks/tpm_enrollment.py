@@ -24,7 +24,7 @@ import json
 from statistics import median, quantiles
 from typing import Final
 
-from sealward_devkit.directories import DevelopmentFilesError
+from sealward_devkit.files import DevelopmentFilesError
 from sealward_devkit.tpm import machine
 
 from benchmarks.load.installation import staged

@@ -14,6 +14,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
@@ -42,6 +43,9 @@ SECRET_FIELDS: Final = frozenset(
 )
 LEVELS: Final = ("debug", "info", "warning", "error")
 _CORRELATION_BYTES: Final = 8
+# What ASCII leaves: none of these stands outside of strings in JSON text.
+_ON_A_LINE: Final = MappingProxyType({0x7F: "\\u007f"})
+_IN_JSON: Final = MappingProxyType({ord(c): f"\\u{ord(c):04x}" for c in "\x7f<>&"})
 _MAX_DEPTH: Final = 8  # deeper values are a mistake of the caller, and are cut off
 
 
@@ -111,8 +115,8 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """Render one JSON object in ASCII: control characters and escapes cannot act on a terminal."""
-    return json.dumps(event, default=str, sort_keys=False)
+    """Render one JSON object in ASCII: nothing in it acts on a terminal, or on a page with logs."""
+    return json.dumps(event, default=str, sort_keys=False).translate(_IN_JSON)
 
 
 def render_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
@@ -121,7 +125,7 @@ def render_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     time, level, what = (rest.pop(name, "") for name in ("time", "level", "event"))
     rest.pop("logger", None)
     fields = "".join(f" {name}={json.dumps(value, default=str)}" for name, value in rest.items())
-    return f"{time} {level} {json.dumps(str(what))[1:-1]}{fields}"
+    return f"{time} {level} {json.dumps(str(what))[1:-1]}{fields}".translate(_ON_A_LINE)
 
 
 def _redacted(name: str, value: object, depth: int) -> object:

@@ -15,19 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-# What a process needs at run time and no import would miss at build time.
-NEEDED: Final = (
-    "sealward/migrations/env.py",
-    "sealward/migrations/versions/0001_initial.py",
-    "sealward/policies/appraisal/ima.rego",
-    "sealward/policies/appraisal/policy.rego",
-    "sealward/policies/appraisal/tpm.rego",
-    "sealward/policies/enrollment/policy.rego",
-    "sealward/policies/release/policy.rego",
-    "sealward/policies/schemas/claims.json",
-    "sealward/protos/agent_pb2.py",
-    "sealward/py.typed",
-)
+SOURCE: Final = Path(__file__).parents[1] / "sealward"
+# What a process reads at run time: modules, and what no import would miss at build time.
+READ: Final = frozenset((".py", ".rego", ".json", ".manifest", ".typed"))
 KIT: Final = "sealward_devkit"
 
 
@@ -44,9 +34,16 @@ def wrong_with_production(wheel: zipfile.ZipFile) -> Iterator[str]:
                 yield f"{name}: imports {KIT}"
             if signs_like_a_chip(tree):
                 yield f"{name}: signs with ECDSA and SHA-384, as only a chip does"
-    for name in NEEDED:
+    for name in needed():
         if name not in names:
             yield f"{name}: is missing"
+
+
+def needed() -> Iterator[str]:
+    """Name every file of the package that must be in the wheel, as the wheel names it."""
+    for path in sorted(SOURCE.rglob("*")):
+        if path.is_file() and (path.suffix in READ or path.name in READ):
+            yield path.relative_to(SOURCE.parent).as_posix()
 
 
 def imports_kit(tree: ast.Module) -> bool:

@@ -19,11 +19,8 @@ from typing import Any, Final
 
 import sealward
 from sealward.controlplane.bootstrap import ControlPlane
-from sealward.controlplane.services.attestation import (
-    AttestAnswer,
-    AttestationService,
-    AttestCall,
-)
+from sealward.controlplane.services.attestation import AttestationService
+from sealward.controlplane.services.attestation_call import AttestAnswer, AttestCall
 from sealward.controlplane.services.enrollment import EnrollCall
 from sealward.controlplane.services.evidence import Presented
 from sealward.enclave_agent.attesters.port import Attester

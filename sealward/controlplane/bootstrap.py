@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealward.controlplane.adapters import certificates
 from sealward.controlplane.adapters.certificates import NodeAuthority, TlsIdentity
+from sealward.controlplane.adapters.collateral.inspector import VendorInspector
+from sealward.controlplane.adapters.collateral.remote import ServiceUrls, VendorServices
 from sealward.controlplane.adapters.db import schema
 from sealward.controlplane.adapters.db.unit_of_work import SqliteDatabase
 from sealward.controlplane.adapters.evidence_verifier import LibraryVerifier
@@ -27,15 +30,22 @@ from sealward.controlplane.adapters.policy_engine.opa.endpoint import Endpoint, 
 from sealward.controlplane.adapters.policy_engines import PolicyEngines, open_engines
 from sealward.controlplane.adapters.server_identity import ServerIdentity
 from sealward.controlplane.adapters.system_clock import SystemClock
-from sealward.controlplane.config import InvalidSettings, Settings
+from sealward.controlplane.config import CollateralServices, InvalidSettings, Settings
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.keys import KeyPurpose
 from sealward.controlplane.domain.system import SystemKind, SystemMarker
 from sealward.controlplane.services.admin import AdminServices
 from sealward.controlplane.services.administration import Dependencies
 from sealward.controlplane.services.appraisal import Appraiser
+from sealward.controlplane.services.attempts import Attempts
 from sealward.controlplane.services.attestation import AttestationService
+from sealward.controlplane.services.attestation_results import ResultIssuer
 from sealward.controlplane.services.challenges import ChallengeService
+from sealward.controlplane.services.collateral import CollateralStore
+from sealward.controlplane.services.collateral_desk import CollateralDesk, Lane, NoFetcher
+from sealward.controlplane.services.collateral_fetching import Fetching
+from sealward.controlplane.services.collateral_forecast import Forecasts
+from sealward.controlplane.services.collateral_view import CollateralBook
 from sealward.controlplane.services.enrollment import EnrollmentService
 from sealward.controlplane.services.evidence import EvidenceGate
 from sealward.controlplane.services.lapses import Housekeeper
@@ -43,6 +53,7 @@ from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Clock
 from sealward.controlplane.services.release import Releaser
 from sealward.controlplane.services.release_core import ReleaseCore
+from sealward.controlplane.services.reverification import Reverifier
 from sealward.controlplane.services.runtime_logs import RuntimeLogs
 from sealward.controlplane.services.sequencer import Sequencer
 from sealward.controlplane.services.sweeper import Sweeper
@@ -53,7 +64,6 @@ from sealward.protos.trust import TrustConfiguration
 from sealward.verifier import registry
 from sealward.verifier.pki import development
 from sealward.verifier.pki.anchors import TrustAnchors
-from sealward.verifier.registry import Role
 
 _CREDENTIAL_FILE = "bootstrap-credential"
 _TRUST_FILE = "trust.json"
@@ -68,6 +78,17 @@ class SweepBell:
     def sweeps(self) -> None:
         """Say that a commit left a sweep behind."""
         self.event.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollateralRoom:
+    """Everything about collateral; `fetching` and `services` where vendors are asked at all."""
+
+    store: CollateralStore
+    desk: CollateralDesk
+    forecasts: Forecasts
+    fetching: Fetching | None
+    services: VendorServices | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +112,13 @@ class ControlPlane:
     housekeeper: Housekeeper
     sequencer: Sequencer
     bell: SweepBell
+    collateral: CollateralRoom
 
     def close(self) -> None:
-        """End policy engines, then the database."""
+        """End policy engines and connections to vendors, then the database."""
         self.engines.close()
+        if self.collateral.services is not None:
+            self.collateral.services.close()
         self.database.close()
 
 
@@ -135,8 +159,8 @@ def _build(
     require_private_directory(data.resolve())  # one that was there has the mode somebody gave it
     keys = data / "keys"
     if not keys.exists():
-        keystores.create(keys, random_bytes)
-    keystores.complete(keys, random_bytes)
+        keystores.create(keys, random_bytes, clock.now())
+    keystores.complete(keys, random_bytes, clock.now())
     keystore = FileKeystore(keys, random_bytes)
     database = _database(settings, clock)
     roots = {
@@ -169,11 +193,18 @@ def _build(
         database=database, keystore=keystore, random_bytes=random_bytes, challenges=challenges
     )
     runtime_logs = RuntimeLogs(database)
+    verifier = _verifier(settings, clock)
+    bell = SweepBell()
+    on = Dependencies(
+        database=database, keystore=keystore, clock=clock, random_bytes=random_bytes, wake=bell
+    )
+    collateral = _collateral(settings, on, verifier)
     gate = EvidenceGate(
-        verifier=_verifier(settings, clock),
+        verifier=verifier,
         challenges=challenges,
         tpm=tpm_nodes,
         runtime_logs=runtime_logs,
+        collateral=collateral.desk,
         trust=trust,
     )
     appraiser = Appraiser(
@@ -186,15 +217,12 @@ def _build(
     authority = NodeAuthority(
         roots[KeyPurpose.node_ca], keystore, settings.trust_domain, settings.tenant
     )
-    bell = SweepBell()
+    attempts = Attempts.of(clock, random_bytes)
 
     def issue_server(now: datetime) -> TlsIdentity:
         root = roots[KeyPurpose.server_ca]
         return certificates.issue_server(root, keystore=keystore, names=settings.names, now=now)
 
-    on = Dependencies(
-        database=database, keystore=keystore, clock=clock, random_bytes=random_bytes, wake=bell
-    )
     return ControlPlane(
         settings=settings,
         clock=clock,
@@ -203,7 +231,13 @@ def _build(
         trust=trust,
         server_identity=ServerIdentity(issue_server, clock.now()),
         node_root=roots[KeyPurpose.node_ca].public_bytes(Encoding.PEM),
-        admin=AdminServices.build(on, check=engines.check, trust=trust),
+        admin=AdminServices.build(
+            on,
+            check=engines.check,
+            trust=trust,
+            collateral=collateral.store,
+            forecasts=collateral.forecasts,
+        ),
         challenges=challenges,
         tpm_nodes=tpm_nodes,
         enrollment=EnrollmentService(
@@ -216,6 +250,7 @@ def _build(
             engine=engine,
             appraiser=appraiser,
             certificates=authority,
+            attempts=attempts,
             wake=bell,
         ),
         attestation=AttestationService(
@@ -230,6 +265,8 @@ def _build(
             core=ReleaseCore(keystore, settings.tenant),
             issuer=issuer,
             certificates=authority,
+            results=ResultIssuer(keystore, settings.trust_domain),
+            attempts=attempts,
             wake=bell,
         ),
         wipes=WipeService(database, clock, random_bytes),
@@ -242,13 +279,15 @@ def _build(
             releaser=releaser,
             issuer=issuer,
             runtime_logs=runtime_logs,
+            reverifier=collateral.forecasts.reverifier,
             ring=ring,
         ),
-        housekeeper=Housekeeper(database, clock, random_bytes),
+        housekeeper=Housekeeper(database, keystore, clock, random_bytes),
         sequencer=Sequencer(
             database=database, keystore=keystore, clock=clock, trust_domain=settings.trust_domain
         ),
         bell=bell,
+        collateral=collateral,
     )
 
 
@@ -315,9 +354,53 @@ def _verifier(settings: Settings, clock: Clock) -> LibraryVerifier:
     return LibraryVerifier(TrustAnchors(development_roots=development_roots), own)
 
 
+def _collateral(settings: Settings, on: Dependencies, verifier: LibraryVerifier) -> CollateralRoom:
+    store = CollateralStore(on, VendorInspector(verifier.anchors))
+    book = CollateralBook(on.database)
+    asked = settings.collateral
+    services = None if asked is None else _vendor_services(asked)
+    fetching = None
+    if asked is not None and services is not None:
+        fetching = Fetching(
+            store=store,
+            remote=services,
+            budgets={
+                Lane.joining: asked.joining_per_hour,
+                Lane.renewal: asked.renewals_per_hour,
+            },
+            jitter=lambda: secrets.randbelow(1 << 32) / (1 << 32),
+        )
+    return CollateralRoom(
+        store=store,
+        desk=CollateralDesk(on.database, book, fetching or NoFetcher()),
+        forecasts=Forecasts(
+            on=on,
+            store=store,
+            reverifier=Reverifier(verifier, book),
+            fetches=frozenset() if services is None else services.renews(),
+        ),
+        fetching=fetching,
+        services=services,
+    )
+
+
+def _vendor_services(asked: CollateralServices) -> VendorServices:
+    try:
+        tls = ssl.create_default_context(cafile=None if asked.ca is None else str(asked.ca))
+    except (ssl.SSLError, OSError) as error:
+        raise InvalidSettings(f"[collateral] ca: {error}") from error
+    urls = ServiceUrls(
+        amd=asked.amd.rstrip("/") or None,
+        intel=asked.intel.rstrip("/") or None,
+        intel_root_crl=asked.intel_root_crl or None,
+        nvidia_rim=asked.nvidia_rim.rstrip("/") or None,
+    )
+    return VendorServices(urls, tls=tls)
+
+
 def _certificates(path: Path) -> tuple[bytes, ...]:
     items = registry.recognise(path.read_bytes())
-    if any(item.role is Role.SNP_REPORT for item in items):
+    if any(item.role in kind.evidence for item in items for kind in registry.KINDS):
         raise InvalidSettings(f"{path.name} holds evidence, not certificates")
     return tuple(item.data for item in items)
 

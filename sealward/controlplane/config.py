@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, fields
 from enum import StrEnum, unique
 from pathlib import Path
 from typing import Final, Self
@@ -107,6 +108,62 @@ def opa_server(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollateralServices:
+    """Which vendors' services are asked for collateral (docs/collateral.md).
+
+    Attributes:
+        amd, intel, intel_root_crl, nvidia_rim: base URLs, https; empty for one that is not asked.
+        ca: PEM file that vouches for the services, None for the system's own store.
+        joining_per_hour: requests for platforms that join.
+        renewals_per_hour: requests for nodes that hold a certificate, and for refreshing.
+    """
+
+    amd: str = "https://kdsintf.amd.com"
+    intel: str = "https://api.trustedservices.intel.com"
+    intel_root_crl: str = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
+    nvidia_rim: str = "https://rim.attestation.nvidia.com"
+    ca: Path | None = None
+    joining_per_hour: int = 60
+    renewals_per_hour: int = 600
+
+    def __post_init__(self) -> None:
+        for url in (self.amd, self.intel, self.intel_root_crl, self.nvidia_rim):
+            if url and not url.startswith("https://"):
+                raise InvalidSettings(f"{url!r} is not an https URL: give one, or an empty text")
+        if min(self.joining_per_hour, self.renewals_per_hour) < 1:
+            raise InvalidSettings("a budget of [collateral] is not at least 1 an hour")
+
+
+def collateral_services(path: Path) -> CollateralServices | None:
+    """Read the file of `--collateral-config`; None when it says `fetch = false`, or nothing.
+
+    Raises:
+        InvalidSettings: not TOML with one table [collateral], or a member that is not known.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidSettings(f"{path.name} is not TOML: {error}") from error
+    table = document.get("collateral")
+    if not isinstance(table, dict) or document.keys() != {"collateral"}:
+        raise InvalidSettings(f"{path.name} does not hold exactly one table, [collateral]")
+    fetch = table.pop("fetch", False)
+    kinds = {field.name: int if field.name.endswith("_hour") else str for field in _FIELDS}
+    for name, value in table.items():
+        if type(value) is not kinds.get(name):
+            raise InvalidSettings(f"[collateral] {name} is not known, or of another type")
+    if not isinstance(fetch, bool):
+        raise InvalidSettings("[collateral] fetch is neither true nor false")
+    if "ca" in table:
+        table["ca"] = path.parent / table["ca"]
+    services = CollateralServices(**table)
+    return services if fetch else None
+
+
+_FIELDS: Final = fields(CollateralServices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `sealward serve` was told.
 
@@ -124,6 +181,8 @@ class Settings:
         decision_threads: threads for decisions.
         policy_deadline_s: longest evaluation of one policy; a shipped one takes a millisecond.
         opa: the OPA server that evaluates policies; None for the embedded engine.
+        collateral: which vendors' services are asked; None for an installation that fetches
+            nothing.
     """
 
     data: Path
@@ -139,6 +198,7 @@ class Settings:
     decision_threads: int = 2
     policy_deadline_s: float = 0.2
     opa: OpaServer | None = None
+    collateral: CollateralServices | None = None
 
     def require_one_kind(self) -> None:
         """Refuse what is half production and half development (F29).

@@ -1,4 +1,4 @@
-"""What runs beside the listeners: sweeps, housekeeping, the log's sequencer; a thread for each.
+"""What runs beside the listeners: sweeps, housekeeping, the log, collateral; a thread for each.
 
 A worker never dies of one failure: it says so in the log and takes its next turn. What it has left
 undone is in the database, and the fence that was committed before holds meanwhile.
@@ -18,6 +18,7 @@ from sealward.controlplane.bootstrap import ControlPlane
 _SWEEP_POLL_S: Final = 1.0  # the floor under a lost wake-up, and how a crash's sweeps are resumed
 _HOUSEKEEPING_S: Final = 1.0
 _SEQUENCER_S: Final = 0.5
+_COLLATERAL_S: Final = 10.0
 _REFUSALS_EVERY: Final = 60  # housekeeping turns between two entries about refused requests
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ def working(plane: ControlPlane, refused: Callable[[], Mapping[str, int]]) -> It
             args=("sequencer", plane.sequencer.turn, stop, _SEQUENCER_S),
             name="sequencer",
         ),
+        *_fetching(plane, stop),
     )
     for thread in threads:
         thread.start()
@@ -51,6 +53,8 @@ def working(plane: ControlPlane, refused: Callable[[], Mapping[str, int]]) -> It
     finally:
         stop.set()
         plane.bell.event.set()
+        if plane.collateral.fetching is not None:
+            plane.collateral.fetching.asked.set()
         for thread in threads:
             thread.join()
 
@@ -75,6 +79,21 @@ def _sweep(plane: ControlPlane, stop: threading.Event) -> None:
         plane.bell.event.clear()
         _guarded("sweeper", plane.sweeper.run)
         plane.bell.event.wait(_SWEEP_POLL_S)
+
+
+def _fetching(plane: ControlPlane, stop: threading.Event) -> Iterator[threading.Thread]:
+    """Yield the thread that asks vendors for collateral, where it is configured."""
+    fetching = plane.collateral.fetching
+    if fetching is None:
+        return
+
+    def work() -> None:
+        while not stop.is_set():
+            fetching.asked.clear()
+            _guarded("collateral", lambda: fetching.turn(stop.is_set))
+            fetching.asked.wait(_COLLATERAL_S)
+
+    yield threading.Thread(target=work, name="collateral")
 
 
 def _repeat(

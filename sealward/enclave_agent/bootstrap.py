@@ -147,7 +147,7 @@ def build(
         wall_clock=wall_ms,
     )
     keeper = ModelKeeper(host, catalog, clock=clock, random_bytes=secrets.token_bytes)
-    parts = _parts(maker, book, gate, keeper, clock, workloads=settings.workloads)
+    parts = _parts(maker, book, gate, keeper, clock=clock, settings=settings)
     addresses = Addresses(enrollment=settings.enrollment, agent=settings.agent)
     plane = ControlPlane(addresses, server_roots=trust.server_roots, keys=keys)
     status = StatusSource(parts=parts, catalog=catalog, hardening=hardening)
@@ -175,9 +175,9 @@ def _parts(
     book: LeaseBook,
     gate: BookGate,
     keeper: ModelKeeper,
-    clock: BootClock,
     *,
-    workloads: tuple[str, ...],
+    clock: BootClock,
+    settings: AgentSettings,
 ) -> SessionParts:
     desk = StatementDesk(maker.keys, clock)
     first, most = ATTEST_BACKOFF_S
@@ -198,7 +198,8 @@ def _parts(
         standing=Standing(),
         pacing=Pacing(book, Backoff(first=first, most=most, random_bytes=secrets.token_bytes)),
         clock=clock,
-        workloads=workloads,
+        workloads=settings.workloads,
+        result_audience=settings.result_audience,
     )
 
 

@@ -4,6 +4,7 @@
     trust_file = "trust.json"            # docs/specs/trust-configuration.md; never optional
     models = "models"                    # folder of sealed files
     join_token_file = "join-token"       # optional, 0600
+    result_audience = "https://bank.example"  # optional: keep an attestation result for it
 
     [control_plane]
     enrollment = "control.example:8444"  # only addresses are free: what is trusted is the root
@@ -53,6 +54,7 @@ _TABLES: Final = {
         "trust_file",
         "models",
         "join_token_file",
+        "result_audience",
         "control_plane",
         "attester",
         "inference",
@@ -63,6 +65,7 @@ _TABLES: Final = {
     "log": {"level", "format"},
 }
 _WORKLOAD: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_AUDIENCE: Final = re.compile(r"[!-~]{1,256}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _GROUP_OR_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -103,6 +106,7 @@ class AgentSettings:
         models: folder of sealed files.
         listen: see `Listen`.
         join_token_file: a 0600 file with a single-use token, or None.
+        result_audience: relying party for which attestation results are asked; empty for none.
         log_level: of `sealward.telemetry.LEVELS`.
         log_json: whether log lines are JSON.
     """
@@ -116,6 +120,7 @@ class AgentSettings:
     models: Path
     listen: Listen
     join_token_file: Path | None
+    result_audience: str
     log_level: str
     log_json: bool
 
@@ -204,6 +209,7 @@ class _Reader:
                 if "join_token_file" in self._root
                 else None
             ),
+            result_audience=self._audience(),
             log_level=self._choice(log, "level", telemetry.LEVELS, "info"),
             log_json=self._choice(log, "format", FORMATS, "json") == "json",
         )
@@ -260,6 +266,16 @@ class _Reader:
                 f"workloads: must be a list of 1 to {MAX_WORKLOADS} distinct workload names."
             )
         return tuple(good)
+
+    def _audience(self) -> str:
+        if "result_audience" not in self._root:
+            return ""
+        audience = self._text(self._root, "", "result_audience")
+        if audience and _AUDIENCE.fullmatch(audience) is None:
+            self._problems.append(
+                "result_audience: must be 1 to 256 printable ASCII characters without spaces."
+            )
+        return audience
 
     def _listen(self, table: Mapping[str, object]) -> Listen:
         text = table.get("listen", DEFAULT_LISTEN)

@@ -29,6 +29,7 @@ _MAX_CREDENTIAL: Final = 1_024  # each of its parts; an RSA-4096 endorsement key
 _MAX_DELAY_MS: Final = 24 * 3_600_000
 _DIGEST_BYTES: Final = 32
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_.-]{1,65536})?")  # for others to read, not for us
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{0,128}")
 
 
@@ -104,6 +105,7 @@ class AttestAnswer:
         refused: workloads that were asked for and not granted.
         again_s: when the next challenge is meant to come, seconds; 0 when not said.
         runtime_log_next: entries of the runtime log that need not be sent again.
+        attestation_result: the result that was asked for, unread; empty when there is none.
     """
 
     posture: str
@@ -116,6 +118,7 @@ class AttestAnswer:
     again_s: float
     lock: Credential | None = None
     runtime_log_next: int = 0
+    attestation_result: str = ""
 
 
 def read_challenge(message: agent_pb2.Challenge, *, now_ns: int) -> Challenge:
@@ -202,6 +205,7 @@ def read_attestation(message: agent_pb2.AttestResponse) -> AttestAnswer:
         again_s=_delay(message.attest_again_in_ms),
         lock=read_credential(message.tpm_lock) if locked else None,
         runtime_log_next=message.runtime_log_next,
+        attestation_result=_token(message.attestation_result),
     )
 
 
@@ -238,6 +242,12 @@ def _wrapped(message: agent_pb2.WrappedSecret) -> bytes:
     if not 0 < len(message.ciphertext) <= _MAX_WRAPPED:
         raise ProtocolViolation("a wrapped secret is beyond its budget")
     return message.ciphertext
+
+
+def _token(text: str) -> str:
+    if _TOKEN.fullmatch(text) is None:
+        raise ProtocolViolation("an attestation result is not a JWT of usual size")
+    return text
 
 
 def _delay(milliseconds: int) -> float:

@@ -81,6 +81,7 @@ class SessionParts:
     pacing: Pacing
     clock: BootClock
     workloads: tuple[str, ...]
+    result_audience: str = ""
 
 
 class Session:
@@ -300,6 +301,7 @@ class Session:
             raise
         self.heard = True
         parts.maker.runtime_log.proven = answer.runtime_log_next
+        parts.standing.attestation_result = answer.attestation_result
         await self._take_answer(answer, bound, sent_ns)
         if not answer.chain:
             return None
@@ -401,6 +403,7 @@ class Session:
         )
 
     def _request(self, bound: BoundEvidence) -> agent_pb2.AttestRequest:
+        audience = self._parts.result_audience
         return agent_pb2.AttestRequest(
             protocol_version=PROTOCOL_VERSION,
             ticket=bound.challenge.ticket,
@@ -409,6 +412,7 @@ class Session:
             workloads=self._parts.workloads,
             agent=describe(self._parts.maker),
             runtime_log=runtime_log(bound),
+            result=agent_pb2.ResultRequest(audience=audience) if audience else None,
         )
 
 

@@ -38,6 +38,7 @@ class Standing:
         certificate: the node certificate, or None before the first admission.
         last_denial: the last answer that was no, until one is yes.
         last_absence: see `Absence`; None when there was none.
+        attestation_result: the newest that the control plane gave, a JWT; empty when there is none.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Standing:
         self.certificate: NodeCertificate | None = None
         self.last_denial: Denial | None = None
         self.last_absence: Absence | None = None
+        self.attestation_result = ""
 
     @property
     def state(self) -> AgentState:

@@ -1,6 +1,9 @@
 """What an operator of this machine may see of the agent: no secrets, and not from elsewhere.
 
-`GET /v1/status` on the inference listener, answered to connections from this machine only.
+On the inference listener, answered to connections from this machine only:
+
+    GET /v1/status              what the agent does
+    GET /v1/attestation-result  the newest attestation result, for software of this node to show
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from sealward.verifier.wire.json import Canonical
 
 PATH: Final = "/v1/status"
+RESULT_PATH: Final = "/v1/attestation-result"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +108,23 @@ class AgentApp:
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["path"] != PATH or not _from_here(scope):
+        ours = scope["type"] == "http" and scope["path"] in (PATH, RESULT_PATH)
+        if not ours or not _from_here(scope):
             await self._inference(scope, receive, send)
             return
-        if scope["method"] != "GET":
-            await http.error_response(405, "method_not_allowed", "use GET").send(send)
-            return
-        await http.json_response(200, self._status.snapshot()).send(send)
+        await self._answer(scope["method"], scope["path"]).send(send)
+
+    def _answer(self, method: str, path: str) -> http.Response:
+        if method != "GET":
+            return http.error_response(405, "method_not_allowed", "use GET")
+        if path == PATH:
+            return http.json_response(200, self._status.snapshot())
+        token = self._status.parts.standing.attestation_result
+        if not token:
+            return http.error_response(
+                404, "no_attestation_result", "none was asked for, or the last one would not hold"
+            )
+        return http.json_response(200, {"token": token})
 
 
 def _from_here(scope: http.Scope) -> bool:

@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsealward/protos/agent.proto\x12\x11sealward.agent.v1\"k\n\x10\x43hallengeRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12+\n\x07purpose\x18\x02 \x01(\x0e\x32\x1a.sealward.agent.v1.Purpose\x12\x10\n\x08tls_spki\x18\x03 \x01(\x0c\"A\n\tChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\x12\x15\n\rexpires_in_ms\x18\x03 \x01(\r\"\x8d\x01\n\x11\x43redentialRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\x12\x10\n\x08tls_spki\x18\x03 \x01(\x0c\x12\x11\n\tak_public\x18\x04 \x01(\x0c\x12\x11\n\tek_public\x18\x05 \x01(\x0c\x12\x16\n\x0e\x65k_certificate\x18\x06 \x01(\x0c\"<\n\rTpmCredential\x12\x11\n\tid_object\x18\x01 \x01(\x0c\x12\x18\n\x10\x65ncrypted_secret\x18\x02 \x01(\x0c\";\n\x10\x41gentDescription\x12\x15\n\ragent_version\x18\x01 \x01(\t\x12\x10\n\x08\x61ttester\x18\x02 \x01(\t\"\x81\x02\n\rEnrollRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62inding\x18\x03 \x01(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x01(\x0c\x12\r\n\x05proof\x18\x05 \x01(\x0c\x12\x12\n\njoin_token\x18\x06 \x01(\t\x12\x32\n\x05\x61gent\x18\x07 \x01(\x0b\x32#.sealward.agent.v1.AgentDescription\x12\x18\n\x10\x63redential_proof\x18\x08 \x01(\x0c\x12\x32\n\x0bruntime_log\x18\t \x01(\x0b\x32\x1d.sealward.agent.v1.RuntimeLog\")\n\nRuntimeLog\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\".\n\x06\x44\x65nial\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"\xc4\x01\n\x0e\x45nrollResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0e\x32\x19.sealward.agent.v1.Answer\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x19\n\x11\x63\x65rtificate_chain\x18\x03 \x03(\x0c\x12)\n\x06\x64\x65nial\x18\x04 \x01(\x0b\x32\x19.sealward.agent.v1.Denial\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\r\x12\x18\n\x10runtime_log_next\x18\x06 \x01(\x04\"\xd7\x01\n\rAttestRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62inding\x18\x03 \x01(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x01(\x0c\x12\x11\n\tworkloads\x18\x05 \x03(\t\x12\x32\n\x05\x61gent\x18\x06 \x01(\x0b\x32#.sealward.agent.v1.AgentDescription\x12\x32\n\x0bruntime_log\x18\x07 \x01(\x0b\x32\x1d.sealward.agent.v1.RuntimeLog\"#\n\rWrappedSecret\x12\x12\n\nciphertext\x18\x01 \x01(\x0c\"J\n\x0bLeaseDenial\x12\x10\n\x08workload\x18\x01 \x01(\t\x12)\n\x06\x64\x65nial\x18\x02 \x01(\x0b\x32\x19.sealward.agent.v1.Denial\"\xfc\x02\n\x0e\x41ttestResponse\x12\x0f\n\x07posture\x18\x01 \x01(\t\x12\r\n\x05terms\x18\x02 \x01(\x0c\x12\x36\n\x0c\x63ontent_keys\x18\x03 \x03(\x0b\x32 .sealward.agent.v1.WrappedSecret\x12\x31\n\x07ratchet\x18\x04 \x01(\x0b\x32 .sealward.agent.v1.WrappedSecret\x12\x19\n\x11\x63\x65rtificate_chain\x18\x05 \x03(\x0c\x12)\n\x06\x64\x65nial\x18\x06 \x01(\x0b\x32\x19.sealward.agent.v1.Denial\x12/\n\x07refused\x18\x07 \x03(\x0b\x32\x1e.sealward.agent.v1.LeaseDenial\x12\x1a\n\x12\x61ttest_again_in_ms\x18\x08 \x01(\r\x12\x32\n\x08tpm_lock\x18\t \x01(\x0b\x32 .sealward.agent.v1.TpmCredential\x12\x18\n\x10runtime_log_next\x18\n \x01(\x04\"\x1d\n\tHeldLease\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\"g\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x18\n\x10highest_sequence\x18\x02 \x01(\x04\x12*\n\x04held\x18\x03 \x03(\x0b\x32\x1c.sealward.agent.v1.HeldLease\"\x11\n\x0f\x43hallengeWanted\"\"\n\rWipeStatement\x12\x11\n\tstatement\x18\x01 \x01(\x0c\"\xb7\x01\n\x0c\x41gentMessage\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x18.sealward.agent.v1.HelloH\x00\x12>\n\x10\x63hallenge_wanted\x18\x02 \x01(\x0b\x32\".sealward.agent.v1.ChallengeWantedH\x00\x12\x31\n\x05wiped\x18\x03 \x01(\x0b\x32 .sealward.agent.v1.WipeStatementH\x00\x42\t\n\x07message\"w\n\rServerMessage\x12\x31\n\tchallenge\x18\x01 \x01(\x0b\x32\x1c.sealward.agent.v1.ChallengeH\x00\x12\x0f\n\x05terms\x18\x02 \x01(\x0cH\x00\x12\x17\n\rwipe_recorded\x18\x03 \x01(\x0cH\x00\x42\t\n\x07message*J\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePURPOSE_ENROLL\x10\x01\x12\x12\n\x0ePURPOSE_ATTEST\x10\x02*V\n\x06\x41nswer\x12\x16\n\x12\x41NSWER_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41NSWER_ADMIT\x10\x01\x12\x0f\n\x0b\x41NSWER_PEND\x10\x02\x12\x11\n\rANSWER_REJECT\x10\x03\x32\x87\x02\n\nEnrollment\x12Q\n\x0cGetChallenge\x12#.sealward.agent.v1.ChallengeRequest\x1a\x1c.sealward.agent.v1.Challenge\x12W\n\rGetCredential\x12$.sealward.agent.v1.CredentialRequest\x1a .sealward.agent.v1.TpmCredential\x12M\n\x06\x45nroll\x12 .sealward.agent.v1.EnrollRequest\x1a!.sealward.agent.v1.EnrollResponse2\xf9\x01\n\x05\x41gent\x12Q\n\x0cGetChallenge\x12#.sealward.agent.v1.ChallengeRequest\x1a\x1c.sealward.agent.v1.Challenge\x12M\n\x06\x41ttest\x12 .sealward.agent.v1.AttestRequest\x1a!.sealward.agent.v1.AttestResponse\x12N\n\x05Watch\x12\x1f.sealward.agent.v1.AgentMessage\x1a .sealward.agent.v1.ServerMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsealward/protos/agent.proto\x12\x11sealward.agent.v1\"k\n\x10\x43hallengeRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12+\n\x07purpose\x18\x02 \x01(\x0e\x32\x1a.sealward.agent.v1.Purpose\x12\x10\n\x08tls_spki\x18\x03 \x01(\x0c\"A\n\tChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\x12\x15\n\rexpires_in_ms\x18\x03 \x01(\r\"\x8d\x01\n\x11\x43redentialRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\x12\x10\n\x08tls_spki\x18\x03 \x01(\x0c\x12\x11\n\tak_public\x18\x04 \x01(\x0c\x12\x11\n\tek_public\x18\x05 \x01(\x0c\x12\x16\n\x0e\x65k_certificate\x18\x06 \x01(\x0c\"<\n\rTpmCredential\x12\x11\n\tid_object\x18\x01 \x01(\x0c\x12\x18\n\x10\x65ncrypted_secret\x18\x02 \x01(\x0c\";\n\x10\x41gentDescription\x12\x15\n\ragent_version\x18\x01 \x01(\t\x12\x10\n\x08\x61ttester\x18\x02 \x01(\t\"\x81\x02\n\rEnrollRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62inding\x18\x03 \x01(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x01(\x0c\x12\r\n\x05proof\x18\x05 \x01(\x0c\x12\x12\n\njoin_token\x18\x06 \x01(\t\x12\x32\n\x05\x61gent\x18\x07 \x01(\x0b\x32#.sealward.agent.v1.AgentDescription\x12\x18\n\x10\x63redential_proof\x18\x08 \x01(\x0c\x12\x32\n\x0bruntime_log\x18\t \x01(\x0b\x32\x1d.sealward.agent.v1.RuntimeLog\")\n\nRuntimeLog\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\".\n\x06\x44\x65nial\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\"\xc4\x01\n\x0e\x45nrollResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0e\x32\x19.sealward.agent.v1.Answer\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x19\n\x11\x63\x65rtificate_chain\x18\x03 \x03(\x0c\x12)\n\x06\x64\x65nial\x18\x04 \x01(\x0b\x32\x19.sealward.agent.v1.Denial\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\r\x12\x18\n\x10runtime_log_next\x18\x06 \x01(\x04\"\x89\x02\n\rAttestRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62inding\x18\x03 \x01(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x01(\x0c\x12\x11\n\tworkloads\x18\x05 \x03(\t\x12\x32\n\x05\x61gent\x18\x06 \x01(\x0b\x32#.sealward.agent.v1.AgentDescription\x12\x32\n\x0bruntime_log\x18\x07 \x01(\x0b\x32\x1d.sealward.agent.v1.RuntimeLog\x12\x30\n\x06result\x18\x08 \x01(\x0b\x32 .sealward.agent.v1.ResultRequest\"0\n\rResultRequest\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\"#\n\rWrappedSecret\x12\x12\n\nciphertext\x18\x01 \x01(\x0c\"J\n\x0bLeaseDenial\x12\x10\n\x08workload\x18\x01 \x01(\t\x12)\n\x06\x64\x65nial\x18\x02 \x01(\x0b\x32\x19.sealward.agent.v1.Denial\"\x98\x03\n\x0e\x41ttestResponse\x12\x0f\n\x07posture\x18\x01 \x01(\t\x12\r\n\x05terms\x18\x02 \x01(\x0c\x12\x36\n\x0c\x63ontent_keys\x18\x03 \x03(\x0b\x32 .sealward.agent.v1.WrappedSecret\x12\x31\n\x07ratchet\x18\x04 \x01(\x0b\x32 .sealward.agent.v1.WrappedSecret\x12\x19\n\x11\x63\x65rtificate_chain\x18\x05 \x03(\x0c\x12)\n\x06\x64\x65nial\x18\x06 \x01(\x0b\x32\x19.sealward.agent.v1.Denial\x12/\n\x07refused\x18\x07 \x03(\x0b\x32\x1e.sealward.agent.v1.LeaseDenial\x12\x1a\n\x12\x61ttest_again_in_ms\x18\x08 \x01(\r\x12\x32\n\x08tpm_lock\x18\t \x01(\x0b\x32 .sealward.agent.v1.TpmCredential\x12\x18\n\x10runtime_log_next\x18\n \x01(\x04\x12\x1a\n\x12\x61ttestation_result\x18\x0b \x01(\t\"\x1d\n\tHeldLease\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\"g\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x18\n\x10highest_sequence\x18\x02 \x01(\x04\x12*\n\x04held\x18\x03 \x03(\x0b\x32\x1c.sealward.agent.v1.HeldLease\"\x11\n\x0f\x43hallengeWanted\"\"\n\rWipeStatement\x12\x11\n\tstatement\x18\x01 \x01(\x0c\"\xb7\x01\n\x0c\x41gentMessage\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x18.sealward.agent.v1.HelloH\x00\x12>\n\x10\x63hallenge_wanted\x18\x02 \x01(\x0b\x32\".sealward.agent.v1.ChallengeWantedH\x00\x12\x31\n\x05wiped\x18\x03 \x01(\x0b\x32 .sealward.agent.v1.WipeStatementH\x00\x42\t\n\x07message\"w\n\rServerMessage\x12\x31\n\tchallenge\x18\x01 \x01(\x0b\x32\x1c.sealward.agent.v1.ChallengeH\x00\x12\x0f\n\x05terms\x18\x02 \x01(\x0cH\x00\x12\x17\n\rwipe_recorded\x18\x03 \x01(\x0cH\x00\x42\t\n\x07message*J\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n\x0ePURPOSE_ENROLL\x10\x01\x12\x12\n\x0ePURPOSE_ATTEST\x10\x02*V\n\x06\x41nswer\x12\x16\n\x12\x41NSWER_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41NSWER_ADMIT\x10\x01\x12\x0f\n\x0b\x41NSWER_PEND\x10\x02\x12\x11\n\rANSWER_REJECT\x10\x03\x32\x87\x02\n\nEnrollment\x12Q\n\x0cGetChallenge\x12#.sealward.agent.v1.ChallengeRequest\x1a\x1c.sealward.agent.v1.Challenge\x12W\n\rGetCredential\x12$.sealward.agent.v1.CredentialRequest\x1a .sealward.agent.v1.TpmCredential\x12M\n\x06\x45nroll\x12 .sealward.agent.v1.EnrollRequest\x1a!.sealward.agent.v1.EnrollResponse2\xf9\x01\n\x05\x41gent\x12Q\n\x0cGetChallenge\x12#.sealward.agent.v1.ChallengeRequest\x1a\x1c.sealward.agent.v1.Challenge\x12M\n\x06\x41ttest\x12 .sealward.agent.v1.AttestRequest\x1a!.sealward.agent.v1.AttestResponse\x12N\n\x05Watch\x12\x1f.sealward.agent.v1.AgentMessage\x1a .sealward.agent.v1.ServerMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealward.protos.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PURPOSE']._serialized_start=2255
-  _globals['_PURPOSE']._serialized_end=2329
-  _globals['_ANSWER']._serialized_start=2331
-  _globals['_ANSWER']._serialized_end=2417
+  _globals['_PURPOSE']._serialized_start=2383
+  _globals['_PURPOSE']._serialized_end=2457
+  _globals['_ANSWER']._serialized_start=2459
+  _globals['_ANSWER']._serialized_end=2545
   _globals['_CHALLENGEREQUEST']._serialized_start=50
   _globals['_CHALLENGEREQUEST']._serialized_end=157
   _globals['_CHALLENGE']._serialized_start=159
@@ -54,27 +54,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLLRESPONSE']._serialized_start=845
   _globals['_ENROLLRESPONSE']._serialized_end=1041
   _globals['_ATTESTREQUEST']._serialized_start=1044
-  _globals['_ATTESTREQUEST']._serialized_end=1259
-  _globals['_WRAPPEDSECRET']._serialized_start=1261
-  _globals['_WRAPPEDSECRET']._serialized_end=1296
-  _globals['_LEASEDENIAL']._serialized_start=1298
-  _globals['_LEASEDENIAL']._serialized_end=1372
-  _globals['_ATTESTRESPONSE']._serialized_start=1375
-  _globals['_ATTESTRESPONSE']._serialized_end=1755
-  _globals['_HELDLEASE']._serialized_start=1757
-  _globals['_HELDLEASE']._serialized_end=1786
-  _globals['_HELLO']._serialized_start=1788
-  _globals['_HELLO']._serialized_end=1891
-  _globals['_CHALLENGEWANTED']._serialized_start=1893
-  _globals['_CHALLENGEWANTED']._serialized_end=1910
-  _globals['_WIPESTATEMENT']._serialized_start=1912
-  _globals['_WIPESTATEMENT']._serialized_end=1946
-  _globals['_AGENTMESSAGE']._serialized_start=1949
-  _globals['_AGENTMESSAGE']._serialized_end=2132
-  _globals['_SERVERMESSAGE']._serialized_start=2134
-  _globals['_SERVERMESSAGE']._serialized_end=2253
-  _globals['_ENROLLMENT']._serialized_start=2420
-  _globals['_ENROLLMENT']._serialized_end=2683
-  _globals['_AGENT']._serialized_start=2686
-  _globals['_AGENT']._serialized_end=2935
+  _globals['_ATTESTREQUEST']._serialized_end=1309
+  _globals['_RESULTREQUEST']._serialized_start=1311
+  _globals['_RESULTREQUEST']._serialized_end=1359
+  _globals['_WRAPPEDSECRET']._serialized_start=1361
+  _globals['_WRAPPEDSECRET']._serialized_end=1396
+  _globals['_LEASEDENIAL']._serialized_start=1398
+  _globals['_LEASEDENIAL']._serialized_end=1472
+  _globals['_ATTESTRESPONSE']._serialized_start=1475
+  _globals['_ATTESTRESPONSE']._serialized_end=1883
+  _globals['_HELDLEASE']._serialized_start=1885
+  _globals['_HELDLEASE']._serialized_end=1914
+  _globals['_HELLO']._serialized_start=1916
+  _globals['_HELLO']._serialized_end=2019
+  _globals['_CHALLENGEWANTED']._serialized_start=2021
+  _globals['_CHALLENGEWANTED']._serialized_end=2038
+  _globals['_WIPESTATEMENT']._serialized_start=2040
+  _globals['_WIPESTATEMENT']._serialized_end=2074
+  _globals['_AGENTMESSAGE']._serialized_start=2077
+  _globals['_AGENTMESSAGE']._serialized_end=2260
+  _globals['_SERVERMESSAGE']._serialized_start=2262
+  _globals['_SERVERMESSAGE']._serialized_end=2381
+  _globals['_ENROLLMENT']._serialized_start=2548
+  _globals['_ENROLLMENT']._serialized_end=2811
+  _globals['_AGENT']._serialized_start=2814
+  _globals['_AGENT']._serialized_end=3063
 # @@protoc_insertion_point(module_scope)

@@ -354,6 +354,7 @@ class AttestRequest(_message.Message):
     WORKLOADS_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     RUNTIME_LOG_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     ticket: _builtins.bytes
     binding: _builtins.bytes
@@ -368,6 +369,10 @@ class AttestRequest(_message.Message):
     def runtime_log(self) -> Global___RuntimeLog:
         """from runtime_log_next of the last answer, or from 0; absent when the node sends none"""
 
+    @_builtins.property
+    def result(self) -> Global___ResultRequest:
+        """absent when the node wants no attestation result"""
+
     def __init__(
         self,
         *,
@@ -378,14 +383,41 @@ class AttestRequest(_message.Message):
         workloads: _abc.Iterable[_builtins.str] | None = ...,
         agent: Global___AgentDescription | None = ...,
         runtime_log: Global___RuntimeLog | None = ...,
+        result: Global___ResultRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "runtime_log", b"runtime_log"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "result", b"result", "runtime_log", b"runtime_log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "binding", b"binding", "evidence", b"evidence", "protocol_version", b"protocol_version", "runtime_log", b"runtime_log", "ticket", b"ticket", "workloads", b"workloads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "binding", b"binding", "evidence", b"evidence", "protocol_version", b"protocol_version", "result", b"result", "runtime_log", b"runtime_log", "ticket", b"ticket", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttestRequest: _TypeAlias = AttestRequest  # noqa: Y015
+
+@_typing.final
+class ResultRequest(_message.Message):
+    """For whom an attestation result is wanted (docs/specs/attestation-result.md)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    audience: _builtins.str
+    """the one relying party"""
+    nonce: _builtins.bytes
+    """8 to 64 bytes of its own; empty when it sent none"""
+    def __init__(
+        self,
+        *,
+        audience: _builtins.str = ...,
+        nonce: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "nonce", b"nonce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResultRequest: _TypeAlias = ResultRequest  # noqa: Y015
 
 @_typing.final
 class WrappedSecret(_message.Message):
@@ -444,6 +476,7 @@ class AttestResponse(_message.Message):
     ATTEST_AGAIN_IN_MS_FIELD_NUMBER: _builtins.int
     TPM_LOCK_FIELD_NUMBER: _builtins.int
     RUNTIME_LOG_NEXT_FIELD_NUMBER: _builtins.int
+    ATTESTATION_RESULT_FIELD_NUMBER: _builtins.int
     posture: _builtins.str
     terms: _builtins.bytes
     """COSE_Sign1, docs/specs/signed-terms.md; empty when nothing is granted or held"""
@@ -451,6 +484,8 @@ class AttestResponse(_message.Message):
     """when the control plane means to push the next challenge"""
     runtime_log_next: _builtins.int
     """entries of the runtime log that are proven and need not be sent again"""
+    attestation_result: _builtins.str
+    """a JWT, docs/specs/attestation-result.md; empty when none was asked for, or none would hold"""
     @_builtins.property
     def content_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___WrappedSecret]: ...
     @_builtins.property
@@ -484,10 +519,11 @@ class AttestResponse(_message.Message):
         attest_again_in_ms: _builtins.int = ...,
         tpm_lock: Global___TpmCredential | None = ...,
         runtime_log_next: _builtins.int = ...,
+        attestation_result: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["denial", b"denial", "ratchet", b"ratchet", "tpm_lock", b"tpm_lock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attest_again_in_ms", b"attest_again_in_ms", "certificate_chain", b"certificate_chain", "content_keys", b"content_keys", "denial", b"denial", "posture", b"posture", "ratchet", b"ratchet", "refused", b"refused", "runtime_log_next", b"runtime_log_next", "terms", b"terms", "tpm_lock", b"tpm_lock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attest_again_in_ms", b"attest_again_in_ms", "attestation_result", b"attestation_result", "certificate_chain", b"certificate_chain", "content_keys", b"content_keys", "denial", b"denial", "posture", b"posture", "ratchet", b"ratchet", "refused", b"refused", "runtime_log_next", b"runtime_log_next", "terms", b"terms", "tpm_lock", b"tpm_lock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

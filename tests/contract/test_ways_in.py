@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
+from fakes.minted_kinds import MINTED
 
 import sealward
 from sealward.controlplane.api.app import create_app
@@ -27,6 +28,7 @@ from sealward.enclave_agent import cli as agent_cli
 from sealward.enclave_agent.config import AgentSettings
 from sealward.protos import agent_pb2
 from sealward.protos.trust import TrustConfiguration
+from sealward.verifier import registry
 from sealward.verifier.rats import evidence as media_types
 
 if TYPE_CHECKING:
@@ -42,7 +44,9 @@ ENDORSED = "test_a_folder_of_endorsements_completes_chains_and_ends_none"
 EVIDENCE = "test_minted_evidence_is_refused"
 ANCHOR = "test_a_development_root_is_no_anchor_of_tpms_in_production"
 SOFTWARE_TPM = "test_the_ca_of_a_software_tpm_is_no_anchor_in_production"
-UNVERIFIED = "test_evidence_of_a_kind_without_a_verifier_is_refused"
+KINDS = "test_minted_evidence_of_other_kinds_is_refused"
+MISNAMED = "test_evidence_by_another_name_is_refused"
+COLLATERAL = "test_collateral_under_a_development_root_is_not_taken"
 VERIFY = "test_verify_trusts_only_what_it_is_told_and_says_so"
 AGENT_TRUST = "test_a_trust_configuration_cannot_be_half_development"
 RIGHTS = "an installation that did all of this is what minted evidence is refused by"
@@ -56,6 +60,7 @@ SERVE = {
     "development_roots": FLAGS,
     "development_listen_anywhere": FLAGS,
     "endorsements": ENDORSED,
+    "collateral_config": "whom collateral is fetched from; it is signed under pinned roots",
     "rest": "an address to listen on",
     "enrollment": "an address to listen on",
     "agents": "an address to listen on",
@@ -69,9 +74,10 @@ SERVE = {
     "log_level": "what is logged",
 }
 ONLY_OPTIONS = {"as_json", "log_level", "development_listen_anywhere"}
+OTHER_NAMES = {"collateral_config": "collateral"}  # an option -> its field among the settings
 ENGINE = {"policy_engine", "opa_url", "opa_ca", "opa_certificate", "opa_key"}  # make up `opa`
 SETTINGS = {
-    **{name: SERVE[name] for name in SERVE.keys() - ONLY_OPTIONS - ENGINE},
+    **{OTHER_NAMES.get(name, name): SERVE[name] for name in SERVE.keys() - ONLY_OPTIONS - ENGINE},
     "opa": SERVE["policy_engine"],
     "tenant": "a name",
     "decision_threads": "a number",
@@ -111,6 +117,7 @@ AGENT_SETTINGS = {
     "models": "sealed files, which open under a leased key only",
     "listen": "an address, and the inference server's own certificate",
     "join_token_file": EVIDENCE,
+    "result_audience": "for whom results about the node are asked",
     "log_level": "what is logged",
     "log_json": "form of the log",
 }
@@ -122,6 +129,8 @@ TRUST_FIELDS = {
     ),
 }
 WRITES = {
+    "post /v1/collateral": COLLATERAL,
+    "post /v1/collateral/forecast/proposed": COLLATERAL,
     "post /v1/trust-anchors": ANCHOR,
     "post /v1/trust-anchors/{fingerprint}/remove": "takes trust away",
     "post /v1/reference-sets": RIGHTS,
@@ -150,6 +159,8 @@ WRITES = {
     "post /v1/principals/{principal_id}/disable": "takes rights away",
     "post /v1/tokens/{token_id}/revoke": "takes rights away",
     "post /v1/client-tokens": "authenticates callers of inference",
+    "post /v1/nodes/{node_id}/results": "says what was found of a node, a development root too",
+    "post /v1/result-keys/rotate": "a key that signs results",
     "post /v1/workloads/{name}/creators": "a key that signs models",
     "post /v1/workloads/{name}/creators/{key_id}/remove": "takes a key away",
     "post /v1/workloads/{workload}/models/{name}/versions/{version}/withdraw": "takes away",
@@ -161,15 +172,22 @@ MESSAGES = {
 }
 NO_CERTIFICATE = {
     *("protocol_version", "purpose", "ticket", "tls_spki", "binding", "proof", "agent"),
-    *("credential_proof", "ak_public", "ek_public", "workloads", "runtime_log"),
+    *("credential_proof", "ak_public", "ek_public", "workloads", "runtime_log", "result"),
 }
 MEDIA_TYPES = {
     "SNP_EVIDENCE": EVIDENCE,
     "TPM_EVIDENCE": SOFTWARE_TPM,
     **dict.fromkeys(
-        ("TDX_EVIDENCE", "NITRO_EVIDENCE", "AZURE_EVIDENCE", "NVIDIA_EVIDENCE"), UNVERIFIED
+        (
+            *("TDX_EVIDENCE", "SGX_EVIDENCE", "NITRO_EVIDENCE", "AZURE_EVIDENCE"),
+            *("GOOGLE_EVIDENCE", "NVIDIA_EVIDENCE", "HYGON_EVIDENCE"),
+            # Of these each instance's key would be the tenant's own anchor: there is none.
+            *("CCA_EVIDENCE", "PSA_EVIDENCE"),
+        ),
+        KINDS,
     ),
 }
+ANYTHING_ELSE = MISNAMED  # a media type that stands nowhere
 ENVIRONMENT = {
     "SEALWARD_SERVER": "where a remote command finds the control plane",
     "SEALWARD_CA": "authenticates the control plane to a remote command",
@@ -246,7 +264,11 @@ def test_every_field_that_an_agent_sends_before_it_is_believed_is_known() -> Non
 
 
 def test_every_kind_of_evidence_is_known() -> None:
-    assert {name for name in vars(media_types) if name.endswith("_EVIDENCE")} == set(MEDIA_TYPES)
+    """And each that the registry verifies has a media type among them."""
+    named = {name: value for name, value in vars(media_types).items() if name.endswith("_EVIDENCE")}
+    assert named.keys() == set(MEDIA_TYPES)
+    assert {one for kind in registry.KINDS for one in kind.media_types} <= set(named.values())
+    assert {name for name, said in MEDIA_TYPES.items() if said == KINDS} == set(MINTED)
 
 
 def test_every_variable_of_the_environment_is_known() -> None:
@@ -263,7 +285,7 @@ def test_whatever_is_to_be_tried_is_tried() -> None:
     """A name of a test in a table is that of a test in the file that tries them."""
     tables: tuple[Mapping[str, str], ...] = (
         *(SERVE, SETTINGS, VERIFY_OPTIONS, LOCAL_COMMANDS, AGENT_SETTINGS, TRUST_FIELDS, WRITES),
-        *(*MESSAGES.values(), MEDIA_TYPES, ENVIRONMENT),
+        *(*MESSAGES.values(), MEDIA_TYPES, ENVIRONMENT, {"": ANYTHING_ELSE}),
     )
     named = {said for table in tables for said in table.values() if said.startswith("test_")}
     tried = {node.name for node in ast.parse(TRIALS.read_text()).body if hasattr(node, "name")}

@@ -28,11 +28,15 @@ from sealward.enclave_agent.attesters.tpm import event_log
 from sealward.enclave_agent.attesters.tpm.codec import HashAlg as AgentHash
 from sealward.enclave_agent.attesters.tpm.codec import PcrSelection
 from sealward.enclave_agent.attesters.tpm.transport import Socket
+from sealward.verifier import registry
 from sealward.verifier.formats.tpm import keys as key_rules
 from sealward.verifier.formats.tpm import pcr, public
 from sealward.verifier.formats.tpm import quote as quotes
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.pki.development import import_root
+from sealward.verifier.rats import binding
+from sealward.verifier.rats.claims import KeyResidency, Tee
 from sealward.verifier.rats.errors import Code, RefusedEvidence
 from sealward.verifier.rats.evidence import AZURE_EVIDENCE, SNP_EVIDENCE, Record, decode, encode
 from sealward.verifier.wire import cbor, pem
@@ -149,6 +153,25 @@ def test_the_whole_chain_from_chip_to_quote_holds_for_sev_snp(vm: Vm) -> None:
     assert certificate.public_key() == vm.key
     assert payload[6] is None
     assert payload[8] is None
+
+
+@pytest.mark.parametrize("user_data", [True, False])
+def test_the_verifier_takes_what_the_attester_sends(vm: Vm, *, user_data: bool) -> None:
+    vm.traits["user_data"] = user_data
+    sent = vm.attester().collect(BOUND).cmw
+    root = import_root(snp_fixtures.platform().root, now=snp_fixtures.NOW)
+    anchors = TrustAnchors(development_roots=(root,))
+    context = registry.Context(anchors, snp_fixtures.NOW, ChainCache())
+    claims = registry.authenticate(sent, context).claims
+    assert claims.tee is Tee.AZURE_SNP
+    assert claims.report_data == (BOUND if user_data else BOUND[:32]).hex()
+    binding.require_bound(b"a binding", bytes.fromhex(claims.report_data))
+    with pytest.raises(RefusedEvidence) as caught:
+        binding.require_bound(b"another binding", bytes.fromhex(claims.report_data))
+    assert caught.value.code is Code.BINDING_MISMATCH
+    assert claims.tpm is not None
+    assert claims.tpm.residency is KeyResidency.MEASURED
+    assert {item.name for item in claims.measurements} == {"launch", *(f"pcr{n}" for n in PCRS)}
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -359,12 +382,14 @@ def test_nothing_stays_in_the_tpm(vm: Vm) -> None:
         assert vm.machine.tool("tpm2_getcap", f"handles-{kind}").strip() == ""
 
 
-def test_the_control_plane_refuses_it_until_there_is_a_verifier(vm: Vm) -> None:
+def test_the_control_plane_takes_it_under_a_root_that_it_trusts(vm: Vm) -> None:
     cmw = vm.attester().collect(BOUND).cmw
     with pytest.raises(RefusedEvidence) as caught:
         LibraryVerifier(TrustAnchors()).verify(cmw, snp_fixtures.NOW)
-    assert caught.value.code is Code.UNSUPPORTED_FORMAT
-    assert caught.value.actual == AZURE_EVIDENCE
+    assert caught.value.code is Code.ROOT_NOT_PINNED
+    root = import_root(snp_fixtures.platform().root, now=snp_fixtures.NOW)
+    trusting = LibraryVerifier(TrustAnchors(development_roots=(root,)))
+    assert trusting.verify(cmw, snp_fixtures.NOW).bound == BOUND
 
 
 def test_only_64_bytes_can_be_bound(vm: Vm) -> None:

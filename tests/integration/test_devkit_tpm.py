@@ -14,7 +14,7 @@ import pytest
 from conftest import require_part
 from fakes import swtpm
 from fakes.swtpm import Swtpm
-from sealward_devkit.directories import DevelopmentFilesError
+from sealward_devkit.files import DevelopmentFilesError
 from sealward_devkit.tpm import boot, machine
 
 from sealward.verifier.formats.tpm import endorsement

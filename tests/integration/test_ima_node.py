@@ -18,7 +18,7 @@ from fakes.ima_kernel import ImaKernel
 from fakes.instances import Instance, lease_states
 from fakes.swtpm import Swtpm
 
-from sealward.controlplane.services.attestation import AttestAnswer
+from sealward.controlplane.services.attestation_call import AttestAnswer
 from sealward.controlplane.services.evidence import Presented
 from sealward.controlplane.services.tpm_nodes import CredentialCall
 from sealward.enclave_agent.attesters.port import AttesterUnavailable, Credential, Evidence

@@ -22,9 +22,10 @@ from conftest import require_part
 from fakes import go_sev_guest
 from fakes.snp_fixtures import CSP_ID, Minted, mint, root_keys, stream
 from fakes.snp_lookalike import bundle, lookalike
+from sealward_devkit.pki.certificates import Validity
 from sealward_devkit.platform import vcek_platform, vlek_platform
 from sealward_devkit.snp import ghcb
-from sealward_devkit.snp.hierarchy import Validity, mint_hierarchy
+from sealward_devkit.snp.hierarchy import mint_hierarchy
 from sealward_devkit.snp.products import Product, encode_tcb
 from sealward_devkit.snp.report import DEFAULT_POLICY, FirmwareVersion, Patch, SigningKey
 

@@ -30,9 +30,9 @@ from sealward.enclave_agent.attesters.tpm.transport import Socket
 from sealward.enclave_agent.lifecycle import AgentState
 from sealward.protos import agent_pb2
 from sealward.verifier.composite.tpm_node import VerifiedNode
-from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.formats.tpm import credential, name, public
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.registry import Context, authenticate
 
 if TYPE_CHECKING:
@@ -188,10 +188,10 @@ def test_the_event_log_goes_along_and_is_explained_by_the_quote(
     file.write_bytes(LOG)
     tpm = attester(machine, event_log=str(file))
     assert "with the firmware's event log." in tpm.probe().why
-    assert verified(machine, tpm.collect(BOUND)).claims.tpm.event_log is not None
+    assert verified(machine, tpm.collect(BOUND)).claims.boot is not None
     file.write_bytes(b"")
     assert "no event log" in tpm.probe().why
-    assert verified(machine, tpm.collect(BOUND)).claims.tpm.event_log is None
+    assert verified(machine, tpm.collect(BOUND)).claims.boot is None
 
 
 def test_several_banks_are_quoted_in_the_order_of_the_specification(machine: Swtpm) -> None:

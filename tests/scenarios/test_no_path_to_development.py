@@ -22,7 +22,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from conftest import require_part
-from fakes import snp_lookalike, swtpm
+from fakes import snp_lookalike, swtpm, tdx_world
 from fakes.admin_plane import AppClient, bearer
 from fakes.control_plane import TRUST_DOMAIN as DEVELOPMENT_DOMAIN
 from fakes.control_plane import (
@@ -35,7 +35,11 @@ from fakes.control_plane import (
     settings,
     world,
 )
+from fakes.fleet import fleet, gpu, manifests
+from fakes.fleet import roots as fleet_roots
 from fakes.instances import Instance, admitted, leased
+from fakes.minted_kinds import MINTED as MINTED_KINDS
+from fakes.nvidia_devices import DRIVER, VBIOS, gpu_blocks
 from fakes.policies import ALLOW_ALL
 from fakes.production_plane import (
     TRUST_DOMAIN,
@@ -46,7 +50,8 @@ from fakes.production_plane import (
     welcoming,
 )
 from fakes.snp_fixtures import mint
-from sealward_devkit.snp.hierarchy import Validity
+from sealward_devkit.nvidia import report
+from sealward_devkit.pki.certificates import Validity
 from sealward_devkit.snp.products import Product
 from sealward_devkit.snp.report import SigningKey
 
@@ -58,8 +63,12 @@ from sealward.controlplane.config import InvalidSettings
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.protos.trust import TrustConfiguration
+from sealward.verifier import registry
+from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
+from sealward.verifier.pki.development import import_root
 from sealward.verifier.rats import evidence as media_types
-from sealward.verifier.rats.errors import MalformedEvidence
+from sealward.verifier.rats.errors import MalformedEvidence, RefusedEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,16 +132,67 @@ def test_the_installation_that_refuses_would_admit_under_its_root(tmp_path: Path
         assert len(leased(here).held) == 1
 
 
-VERIFIED = {"SNP_EVIDENCE", "TPM_EVIDENCE"}
-UNVERIFIED = {name for name in vars(media_types) if name.endswith("_EVIDENCE")} - VERIFIED
+REFUSED_BY = {
+    **dict.fromkeys(
+        ("TDX_EVIDENCE", "SGX_EVIDENCE", "NITRO_EVIDENCE", "AZURE_EVIDENCE", "NVIDIA_EVIDENCE"),
+        "root_not_pinned",
+    ),
+    **dict.fromkeys(("GOOGLE_EVIDENCE", "HYGON_EVIDENCE"), "root_not_pinned"),
+    # No certificate stands behind a token: without a key of the tenant nothing does.
+    **dict.fromkeys(("CCA_EVIDENCE", "PSA_EVIDENCE"), "endorsement_missing"),
+}
 
 
-@pytest.mark.parametrize("kind", sorted(UNVERIFIED))
-def test_evidence_of_a_kind_without_a_verifier_is_refused(prod: World, kind: str) -> None:
-    """Genuine minted evidence, called what this release collects and cannot verify."""
+@pytest.mark.parametrize("kind", MINTED_KINDS)
+def test_minted_evidence_of_other_kinds_is_refused(prod: World, kind: str) -> None:
+    """Under roots of the development kit or of a test, with a join token that would let it in."""
+    token = prod.plane.admin.join_tokens.create(prod.admin, lifetime=timedelta(hours=1)).text
+    instance = MINTED_KINDS[kind](prod.plane.trust)
+    assert REFUSED_BY[kind] in require_refused(prod, instance, join_token=token)
+
+
+@pytest.mark.parametrize("kind", ["TDX_EVIDENCE", "NITRO_EVIDENCE", "NVIDIA_EVIDENCE"])
+def test_the_same_evidence_is_admitted_under_its_root(tmp_path: Path, kind: str) -> None:
+    """So it is the root that refuses: with the kit's roots, and nothing else about it changed."""
+    with fleet(tmp_path) as here:
+        instance = MINTED_KINDS[kind](here.plane.trust)
+        assert instance.enroll(here).code == ""
+
+
+def test_a_minted_gpu_is_none_beside_any_machine() -> None:
+    """Its own root decides, whatever vouches for the machine: here it stands alone, as files."""
+    one = gpu()
+    content = report.gpu_content(one, driver=DRIVER, vbios=VBIOS, blocks=gpu_blocks())
+    pieces = [report.mint(one, content, bytes(32), bytes(32)), report.chain(one), *manifests()]
+    items = [item for piece in pieces for item in registry.recognise(piece)]
+    for roots, refused in ((), "root_not_pinned"), (fleet_roots(), None):
+        known = tuple(import_root(root, now=SystemClock().now()) for root in roots)
+        anchors = TrustAnchors(development_roots=known)
+        context = registry.Context(anchors, SystemClock().now(), ChainCache())
+        if refused is None:
+            assert registry.authenticate_items(items, context).claims.development
+        else:
+            with pytest.raises(RefusedEvidence, match=refused):
+                registry.authenticate_items(items, context)
+
+
+@pytest.mark.parametrize("kind", [*MINTED_KINDS, "TPM_EVIDENCE", "OF_NO_VERIFIER"])
+def test_evidence_by_another_name_is_refused(prod: World, kind: str) -> None:
+    """Genuine minted evidence, called what it is not: each verifier reads its own format only."""
     instance = Misnamed(prod.plane.trust, platform=chip())
-    instance.media_type = getattr(media_types, kind)
-    assert "unsupported_format" in require_refused(prod, instance)
+    unknown = "application/vnd.sealward.unknown-evidence+cbor"
+    instance.media_type = getattr(media_types, kind, unknown)
+    before = prod.content(without=("spent_challenges", "attempts"))
+    with pytest.raises(Refused) as caught:
+        instance.enroll(prod)
+    expected = Code.evidence_malformed
+    if kind == "OF_NO_VERIFIER":
+        expected = Code.evidence_refused
+        assert "unsupported_format" in caught.value.detail
+    if kind == "TPM_EVIDENCE":
+        expected = Code.credential_missing  # which is asked for before anything is parsed
+    assert caught.value.code is expected
+    assert prod.content(without=("spent_challenges", "attempts")) == before
 
 
 class Misnamed(Instance):
@@ -324,6 +384,16 @@ def test_the_ca_of_a_software_tpm_is_no_anchor_in_production(
         certificate = ssl.PEM_cert_to_DER_cert((tmp_path / "ca" / name).read_text())
         assert added(http, prod, certificate, development=True) == "development_refused"
         assert added(http, prod, certificate, development=False) == "trust_anchor_invalid"
+
+
+def test_collateral_under_a_development_root_is_not_taken(prod: World, http: AppClient) -> None:
+    """What would call a minted platform up to date, or minted firmware known."""
+    header = {**bearer(prod.token), "content-type": "application/octet-stream"}
+    for piece in (tdx_world.generation(), *manifests(), chip().vek):
+        response = http.post("/v1/collateral", content=piece, headers=header)
+        assert (response.is_success, response.json()["code"]) == (False, "collateral_invalid")
+        proposed = http.post("/v1/collateral/forecast/proposed", content=piece, headers=header)
+        assert not proposed.is_success
 
 
 # --- the other sides -----------------------------------------------------------------------------

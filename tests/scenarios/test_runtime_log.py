@@ -61,7 +61,8 @@ def reasons(here: World) -> str:
 def with_settings(here: World, **settings: object) -> None:
     """Activate the shipped appraisal policy with these settings; its tests are of the defaults."""
     shipped = shipped_files(PolicyKind.APPRAISAL)
-    files = {name: shipped[name] for name in (".manifest", "policy.rego", "tpm.rego", "ima.rego")}
+    files = {name: text for name, text in shipped.items() if not name.endswith("_test.rego")}
+    files = {name: text for name, text in files.items() if not name.startswith("samples/")}
     data = {"sealward": {"appraisal": {"settings": {"ima": settings}}}}
     here.activate(PolicyKind.APPRAISAL, {**files, "data.json": json.dumps(data)})
 

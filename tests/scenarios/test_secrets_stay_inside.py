@@ -14,7 +14,8 @@ import structlog
 from anyio.from_thread import start_blocking_portal
 from fakes import wire_agent as wire
 from fakes.admin_plane import AppClient, bearer
-from fakes.control_plane import MODEL, WORKLOAD, Reachable
+from fakes.collateral_files import pem
+from fakes.control_plane import MODEL, WORKLOAD, Reachable, chip
 from fakes.instances import Instance, lease_states
 from fakes.secret_walk import _forms, find_secrets
 
@@ -141,13 +142,18 @@ def ask_everything(plane: Reachable, instance: Instance, heard: Overheard) -> No
     """Ask every GET of the OpenAPI document, following ids that exist."""
     world = plane.world
     ((lease,),) = world.rows("SELECT lease_id FROM leases")
+    platform = chip()
+    chain = pem(platform.intermediate, platform.root)
+    (held,) = world.plane.collateral.store.import_file(world.admin, chain)
     ((digest,),) = world.rows("SELECT digest FROM policy_revisions LIMIT 1")
+    ((quoted,),) = world.rows("SELECT correlation_id FROM decisions LIMIT 1")
     values = {
         "node_id": instance.node_id,
         "lease_id": str(lease),
         "workload": WORKLOAD,
         "version": "1",
         "digest": str(digest),
+        "correlation_id": str(quoted),
     }
     with start_blocking_portal() as portal:
         client = AppClient(world.plane.admin, portal)
@@ -155,9 +161,11 @@ def ask_everything(plane: Reachable, instance: Instance, heard: Overheard) -> No
             if "get" not in methods:
                 continue
             names = {"name": "agent-images" if "reference" in path else MODEL}
+            if path.startswith("/v1/collateral/"):
+                names = {"digest": held.digest}
             if path.startswith("/v1/workloads/{name}"):
                 names = {"name": WORKLOAD}
-            answer = client.get(path.format(**values, **names), headers=bearer(world.token))
+            answer = client.get(path.format(**(values | names)), headers=bearer(world.token))
             assert answer.status_code == httpx.codes.OK, (path, answer.text)
             heard.rest.append((path, answer.content + repr(answer.headers).encode()))
 

@@ -15,7 +15,7 @@ from fakes.instances import lease_states
 from fakes.tpm_machines import Machine, TpmInstance
 
 from sealward.controlplane.domain.nodes import ClockClass, FailureClass, Node
-from sealward.controlplane.services.attestation import AttestAnswer
+from sealward.controlplane.services.attestation_call import AttestAnswer
 from sealward.controlplane.services.enrollment import EnrollAnswer
 from sealward.verifier.rats.result import Posture
 

@@ -15,7 +15,7 @@ from fakes.tpm_cas import OTHER_ROOT, ROOT
 from fakes.tpm_machines import Machine, TpmInstance
 
 from sealward.controlplane.domain.errors import Code, Refused
-from sealward.controlplane.services.attestation import AttestAnswer
+from sealward.controlplane.services.attestation_call import AttestAnswer
 from sealward.controlplane.services.evidence import Presented
 from sealward.protos import terms, tpm_node
 from sealward.protos.tpm_node import TpmLockError

@@ -18,7 +18,7 @@ from sealward.protos import agent_pb2
 from sealward.protos.agent_pb2_grpc import AgentStub, EnrollmentStub
 from sealward.verifier.rats.binding import Purpose
 
-SPENT = ("spent_challenges",)
+SPENT = ("spent_challenges", "attempts")
 CLEAR = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.PERMISSION_DENIED,

@@ -12,8 +12,10 @@ from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.services.evidence import Authenticated
 from sealward.verifier import registry
 from sealward.verifier.composite.tpm_node import Trust, VerifiedNode
-from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
+from sealward.verifier.rats.claims import Collateral
+from sealward.verifier.rats.collateral import NO_COLLATERAL, Source
 from sealward.verifier.registry import Context
 
 
@@ -52,7 +54,13 @@ class LibraryVerifier:
     _cache: ChainCache = field(default_factory=ChainCache)
     _build: str = field(default_factory=build_digest)
 
-    def verify(self, evidence: bytes, now: datetime, tpm: Trust | None = None) -> Authenticated:
+    def verify(
+        self,
+        evidence: bytes,
+        now: datetime,
+        tpm: Trust | None = None,
+        collateral: Source = NO_COLLATERAL,
+    ) -> Authenticated:
         """Return what the evidence proves at `now`; raises VerifierError."""
         context = Context(
             anchors=self.anchors,
@@ -60,6 +68,7 @@ class LibraryVerifier:
             cache=self._cache,
             certificates=self.certificates,
             tpm=tpm,
+            collateral=collateral,
         )
         verified = registry.authenticate(evidence, context)
         claims = verified.claims
@@ -67,12 +76,18 @@ class LibraryVerifier:
         return Authenticated(
             claims=claims,
             bound=bytes.fromhex(claims.report_data),
-            limits=(Limit("certificate of the platform", claims.collateral.not_after),),
+            limits=_limits(claims.collateral),
             verifier_build=self._build,
             anchors_digest=self.anchors.digest if tpm is None else _digest(tpm),
             lock=None if node is None else node.lock,
             quote=None if node is None else node.quote,
         )
+
+
+def _limits(collateral: Collateral) -> tuple[Limit, ...]:
+    """Return what ends when, by its own name where the format tells it apart."""
+    told = tuple(Limit(name, end) for name, end in collateral.limits)
+    return told or (Limit("certificate of the platform", collateral.not_after),)
 
 
 def _digest(trust: Trust) -> str:

@@ -13,6 +13,8 @@ from sealward.controlplane.api import (
     audit,
     bootstrap,
     client_tokens,
+    collateral,
+    explanations,
     health,
     join_tokens,
     leases,
@@ -23,11 +25,13 @@ from sealward.controlplane.api import (
     principals,
     problems,
     references,
+    results,
     status,
     trust,
     trust_anchors,
     workloads,
 )
+from sealward.controlplane.api.answers import EscapedJson
 from sealward.controlplane.api.envelope import Envelope
 from sealward.controlplane.domain.errors import DomainError
 from sealward.controlplane.domain.records import RandomBytes
@@ -37,6 +41,8 @@ _RESOURCES: Final = (
     audit,
     bootstrap,
     client_tokens,
+    collateral,
+    explanations,
     join_tokens,
     leases,
     models,
@@ -45,6 +51,7 @@ _RESOURCES: Final = (
     policies,
     principals,
     references,
+    results,
     status,
     trust,
     trust_anchors,
@@ -64,6 +71,7 @@ def create_app(services: AdminServices, *, random_bytes: RandomBytes) -> FastAPI
         docs_url=None,  # the interactive pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        default_response_class=EscapedJson,
     )
     app.state.services = services
     app.add_middleware(Envelope, random_bytes=random_bytes)
@@ -72,6 +80,7 @@ def create_app(services: AdminServices, *, random_bytes: RandomBytes) -> FastAPI
     app.add_exception_handler(HTTPException, problems.from_http)
     app.include_router(health.router)
     versioned = APIRouter(prefix="/v1")
+    versioned.include_router(results.public)
     for resource in _RESOURCES:
         versioned.include_router(resource.router)
     app.include_router(versioned)

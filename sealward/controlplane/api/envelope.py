@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.records import RandomBytes
 from sealward.controlplane.domain.reference_values import MAX_DOCUMENT_BYTES
+from sealward.controlplane.services.collateral_archive import MAX_ARCHIVE_BYTES, MAX_CONTENT
 from sealward.sealing.header import MAX_REGISTRATION_BYTES
 
 CORRELATION_HEADER: Final = "X-Correlation-Id"
@@ -31,7 +32,12 @@ _INTERNAL: Final = 500
 
 _MODELS: Final = re.compile(r"/v1/workloads/[^/]+/models")
 _BUDGETS: Final[Mapping[str, int]] = MappingProxyType(
-    {"/v1/policies": MAX_POLICY_BODY_BYTES, "/v1/reference-sets": MAX_DOCUMENT_BYTES}
+    {
+        "/v1/policies": MAX_POLICY_BODY_BYTES,
+        "/v1/reference-sets": MAX_DOCUMENT_BYTES,
+        "/v1/collateral": MAX_ARCHIVE_BYTES,
+        "/v1/collateral/forecast/proposed": MAX_CONTENT,
+    }
 )
 
 

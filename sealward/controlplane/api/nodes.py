@@ -144,25 +144,11 @@ class EvidenceView(View):
         )
 
 
-class ExplanationView(View):
-    """Why a node stands where it stands; decisions are newest first."""
-
-    node: NodeView | None
-    evidence: EvidenceView | None
-    decisions: list[DecisionView]
-
-
 class NodeQuery(Paging):
     """Which nodes."""
 
     state: NodeState | None = None
     posture: Posture | None = None
-
-
-class DecisionQuery(Paging):
-    """Which decisions."""
-
-    node_id: str | None = None
 
 
 class Why(Strict):
@@ -186,17 +172,6 @@ def page(
 def get(node_id: str, caller: Caller, services: Services) -> NodeView:
     """Return one node."""
     return NodeView.of(services.nodes.get(caller, node_id))
-
-
-@router.get("/nodes/{node_id}/explain")
-def explain(node_id: str, caller: Caller, services: Services) -> ExplanationView:
-    """Return the node's latest decisions with every reason."""
-    found = services.nodes.explain(caller, node_id)
-    return ExplanationView(
-        node=None if found.node is None else NodeView.of(found.node),
-        evidence=None if found.evidence is None else EvidenceView.of(found.evidence),
-        decisions=[DecisionView.of(item) for item in found.decisions],
-    )
 
 
 @router.post("/nodes/{node_id}/admit")
@@ -227,17 +202,6 @@ def quarantine(node_id: str, body: Why, caller: Caller, services: Services) -> N
 def release(node_id: str, body: Why, caller: Caller, services: Services) -> NodeView:
     """End a quarantine; only fresh evidence raises the posture again."""
     return NodeView.of(services.nodes.release(caller, node_id, reason=body.reason))
-
-
-@router.get("/decisions")
-def decisions(
-    query: Annotated[DecisionQuery, Query()], caller: Caller, services: Services
-) -> PageView[DecisionView]:
-    """List decisions, oldest first, refused enrollments included."""
-    found = services.nodes.decisions(
-        caller, limit=query.limit, after=query.after, node_id=query.node_id
-    )
-    return PageView(items=[DecisionView.of(item) for item in found.items], after=found.after)
 
 
 def _stored(text: str) -> json.Value:

@@ -12,8 +12,9 @@ from typing import Final
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from sealward.controlplane.api.answers import EscapedJson
 from sealward.controlplane.api.envelope import CORRELATION_HEADER, correlation_id
 from sealward.controlplane.domain.errors import (
     Code,
@@ -137,7 +138,7 @@ def _problem(
         document["hint"] = hint
     if errors:
         document["errors"] = list(errors)
-    return JSONResponse(
+    return EscapedJson(
         document,
         status_code=status,
         media_type=MEDIA_TYPE,

@@ -23,6 +23,7 @@ _COMMANDS: Final[dict[str, str]] = {
     # remote: HTTP only
     "admin": "sealward.controlplane.cli.admin:admin",
     "client-token": "sealward.controlplane.cli.client_token:client_token",
+    "collateral": "sealward.controlplane.cli.collateral:collateral",
     "exposure": "sealward.controlplane.cli.model_remote:exposure",
     "join-token": "sealward.controlplane.cli.join_token:join_token",
     "lease": "sealward.controlplane.cli.lease:lease",
@@ -30,6 +31,7 @@ _COMMANDS: Final[dict[str, str]] = {
     "platform": "sealward.controlplane.cli.platform:platform",
     "policy": "sealward.controlplane.cli.policy:policy",
     "reference": "sealward.controlplane.cli.reference:reference",
+    "result-key": "sealward.controlplane.cli.result_key:result_key",
     "status": "sealward.controlplane.cli.status:status",
     "trust": "sealward.controlplane.cli.trust:trust",
     "trust-anchor": "sealward.controlplane.cli.trust_anchor:trust_anchor",

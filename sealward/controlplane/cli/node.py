@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import click
 
-from sealward.controlplane.cli.remote import Item, Remote, remote, segment
-from sealward.controlplane.cli.terminal import printable, write_fields, write_json
+from sealward.controlplane.cli.node_explain import explain
+from sealward.controlplane.cli.node_result import node_result
+from sealward.controlplane.cli.remote import Remote, remote, segment
 
 _STATES: Final = click.Choice(["pending", "admitted", "rejected", "retired"])
 _ROW: Final = {
@@ -34,14 +34,6 @@ _NODE: Final = {
     "quarantined": "quarantined",
     "predecessor": "predecessor",
 }
-_REASON: Final = (
-    ("claim", "claim"),
-    ("expected", "expected"),
-    ("actual", "found"),
-    ("hint", "hint"),
-    ("rule", "rule"),
-    ("layer", "layer"),
-)
 
 
 @click.group()
@@ -64,43 +56,6 @@ def list_nodes(plane: Remote, state: str | None, posture: str | None) -> None:
 def show(plane: Remote, node_id: str) -> None:
     """Show the node NODE_ID."""
     plane.show(plane.get(f"/v1/nodes/{segment(node_id)}"), _NODE)
-
-
-@node.command()
-@click.argument("node_id")
-@remote
-def explain(plane: Remote, node_id: str) -> None:
-    """Say why the node NODE_ID stands where it stands: claim, expected, found, hint."""
-    found: Item = plane.get(f"/v1/nodes/{segment(node_id)}/explain")
-    if plane.as_json:
-        write_json(found)
-        return
-    if found["node"] is not None:
-        plane.show(found["node"], _ROW)
-    for decision in found["decisions"]:
-        click.echo()
-        _write_decision(decision)
-
-
-def _write_decision(decision: Item) -> None:
-    named = [("decided", decision["decided"]), ("step", decision["kind"])]
-    named += [("outcome", decision["outcome"]), ("code", decision["code"] or None)]
-    named += [("posture", decision["posture"]), ("correlation id", decision["correlation_id"])]
-    write_fields(named)
-    _write_reasons(decision["reasons"])
-
-
-def _write_reasons(reasons: object) -> None:
-    if not isinstance(reasons, Iterable):
-        return
-    for reason in reasons:
-        if not isinstance(reason, dict):
-            click.echo(f"  {printable(reason)}")
-            continue
-        click.echo(f"  {printable(reason.get('code'))}")
-        for name, title in _REASON:
-            if reason.get(name) is not None:
-                click.echo(f"    {title:<9} {printable(reason[name])}")
 
 
 def _deciding(move: str, about: str, *, reason_needed: bool) -> click.Command:
@@ -131,5 +86,7 @@ for _command in (
         "quarantine", "Take the leases of NODE_ID away until it is released.", reason_needed=True
     ),
     _deciding("release", "End the quarantine of NODE_ID.", reason_needed=True),
+    explain,
+    node_result,
 ):
     node.add_command(_command)

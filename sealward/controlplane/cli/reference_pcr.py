@@ -20,6 +20,7 @@ from sealward.verifier import registry
 from sealward.verifier.formats.tpm import evidence, pcr_file
 from sealward.verifier.formats.tpm.pcr import PCR_COUNT, PcrBank, PcrSelection, split_raw
 from sealward.verifier.rats.errors import VerifierError
+from sealward.verifier.registry.tpm import TpmRole
 
 _BANKS: Final = {bank.label: bank for bank in PCR_BANKS}
 _INDEX_DIGITS: Final = 2
@@ -195,7 +196,7 @@ def _banks(data: bytes) -> tuple[PcrBank, ...]:
         VerifierError: it is neither evidence of a TPM nor a PCR file.
     """
     for item in registry.recognise(data):
-        if item.role is registry.Role.TPM_EVIDENCE:
+        if item.role is TpmRole.EVIDENCE:
             return evidence.parse(item.data).pcrs
     return pcr_file.parse(data)
 

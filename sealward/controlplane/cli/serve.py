@@ -16,6 +16,7 @@ from sealward.controlplane.config import (
     EngineChoice,
     InvalidSettings,
     Settings,
+    collateral_services,
     opa_server,
 )
 from sealward.controlplane.domain.errors import DomainError
@@ -83,6 +84,11 @@ from sealward.verifier.rats.errors import VerifierError
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="PEM file: its private key, not encrypted.",
 )
+@click.option(
+    "--collateral-config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TOML file with a table [collateral]: which vendors' services are asked.",
+)
 @click.option("--development", is_flag=True, help="Accept development roots; never for production.")
 @click.option(
     "--development-root",
@@ -117,6 +123,7 @@ def serve(  # noqa: PLR0917 - click passes options by name
     opa_ca: Path | None,
     opa_certificate: Path | None,
     opa_key: Path | None,
+    collateral_config: Path | None,
     development: bool,  # noqa: FBT001 - click passes options by name
     development_roots: tuple[Path, ...],
     development_listen_anywhere: bool,  # noqa: FBT001 - likewise
@@ -143,6 +150,9 @@ def serve(  # noqa: PLR0917 - click passes options by name
                 certificate=opa_certificate,
                 key=opa_key,
             ),
+            collateral=None
+            if collateral_config is None
+            else collateral_services(collateral_config),
         )
         settings.require_servable(listen_anywhere=development_listen_anywhere)
         uvloop.run(

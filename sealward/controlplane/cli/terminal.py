@@ -10,12 +10,15 @@ import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import IO, Any, Final
 
 import click
 
 _COMBINING: Final = frozenset({"Mn", "Me"})  # stack without limit over neighbouring lines
 _ABSENT: Final = "-"
+# None of these stands outside of strings in JSON text.
+_ESCAPES: Final = MappingProxyType({ord(c): f"\\u{ord(c):04x}" for c in "\x7f<>&"})
 
 
 def printable(value: object) -> str:
@@ -40,9 +43,9 @@ def _escaped(character: str) -> str:
 
 
 def write_json(value: object) -> None:
-    """Print a value as JSON in ASCII, so that no character in it can act."""
+    """Print a value as JSON in ASCII, so that no character in it can act, on a page neither."""
     text = json.dumps(value, indent=2, ensure_ascii=True, default=_json_default)
-    click.echo(text.replace("\x7f", "\\u007f"))
+    click.echo(text.translate(_ESCAPES))
 
 
 def write_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

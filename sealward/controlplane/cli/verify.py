@@ -20,9 +20,9 @@ from sealward.controlplane.cli.terminal import printable, write_json
 from sealward.verifier import registry
 from sealward.verifier.composite.tpm_files import Part
 from sealward.verifier.composite.tpm_node import Trust
-from sealward.verifier.formats.snp.endorsements import ChainCache
 from sealward.verifier.formats.tpm.endorsement import EndorsementRoot
 from sealward.verifier.pki.anchors import TrustAnchors
+from sealward.verifier.pki.chain_cache import ChainCache
 from sealward.verifier.pki.development import import_root
 from sealward.verifier.rats.claims import Tee
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence, VerifierError
@@ -32,6 +32,20 @@ if TYPE_CHECKING:
 
 _REFUSED: Final = 1
 _REPORT_DATA_SIZE: Final = 64
+# Kinds whose field for the guest's data has this size whatever is put into it: attesters pad. The
+# data of others has a length of its own.
+_PADDED: Final = frozenset((Tee.SNP, Tee.TDX, Tee.SGX, Tee.CCA, Tee.HYGON_CSV))
+_CALLED: Final = {
+    Tee.SNP: "report",
+    Tee.HYGON_CSV: "report",
+    Tee.TDX: "quote",
+    Tee.SGX: "quote",
+    Tee.TPM: "quote",
+    Tee.GOOGLE_VTPM: "quote",
+    Tee.NITRO: "document",
+    Tee.CCA: "token",
+    Tee.PSA: "token",
+}
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -89,7 +103,7 @@ def _roles(
     "--nonce",
     callback=_report_data,
     metavar="HEX",
-    help="Demand this REPORT_DATA (shorter values are padded with zeros), or this TPM nonce.",
+    help="Demand that the evidence binds this: REPORT_DATA (padded with zeros), nonce, user data.",
 )
 @click.option(
     "--role",
@@ -125,10 +139,13 @@ def verify(
 ) -> None:
     """Verify attestation evidence offline.
 
-    FILES are a report and its certificates in any order: DER, PEM, a GHCB certificate table
-    (configfs-tsm auxblob), or a Sealward evidence envelope; or a TPM quote with its signature,
-    public key and PCR values, and if you have them event log and endorsement certificates. Roles
-    are recognised by content; where a file does not tell, name it with --role.
+    FILES are one piece of evidence with all that belongs to it, in any order: an SEV-SNP report
+    and its certificates, a TDX or SGX quote and its collateral, a Nitro document, a CCA or PSA
+    token and its maker's public key, a Hygon CSV report and its certificates, an NVIDIA report
+    with chain and manifests, the files of an Azure or Google vTPM, a TPM quote with signature, key
+    and PCR values, or a Sealward evidence envelope. Roles are recognised by content; where a file
+    does not tell, name it with --role.
+    docs/verify.md lists what each kind needs.
     """
     if not files and not roles:
         raise click.UsageError("Missing argument 'FILES...'.")
@@ -182,7 +199,7 @@ def _check_report_data(verified: registry.Verified, expected: bytes | None) -> N
     if expected is None:
         return
     actual = verified.claims.report_data
-    if verified.claims.tee is Tee.SNP:  # attesters pad; a TPM's nonce has its own length
+    if verified.claims.tee in _PADDED:
         expected = expected.ljust(_REPORT_DATA_SIZE, b"\0")
     if not hmac.compare_digest(expected.hex(), actual):
         raise RefusedEvidence(
@@ -206,7 +223,7 @@ def _show(verified: registry.Verified, now: datetime, *, as_json: bool) -> None:
         write_json(document)
         return
     root = " under a DEVELOPMENT root" if verified.claims.development else ""
-    thing = "quote" if verified.claims.tee is Tee.TPM else "report"
+    thing = _CALLED.get(verified.claims.tee, "evidence")
     click.echo(f"verified at {document['at']}: the {thing} is genuine{root}")
     for verdict in verified.claims.verdicts:
         click.echo(

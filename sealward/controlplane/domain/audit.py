@@ -50,6 +50,7 @@ class AuditKind(StrEnum):
     reference_set_changed = "reference_set.changed"
     reference_value_withdrawn = "reference_value.withdrawn"
     reference_value_reinstated = "reference_value.reinstated"
+    collateral_accepted = "collateral.accepted"
     workload_created = "workload.created"
     workload_key_created = "workload_key.created"
     workload_creator_added = "workload_creator.added"
@@ -64,11 +65,14 @@ class AuditKind(StrEnum):
     node_released = "node.released"
     node_attested = "node.attested"
     node_reappraised = "node.reappraised"
+    node_result_issued = "node.result_issued"  # to an administrator, for a relying party
+    result_key_replaced = "result_key.replaced"
     lease_granted = "lease.granted"
     lease_ended = "lease.ended"
     wipe_received = "wipe.received"
     scope_fenced = "scope.fenced"
     sweep_done = "sweep.done"
+    explanation_read = "explanation.read"  # by whom, of which node or correlation id (F26)
     requests_refused = "requests.refused"  # counted aggregate of anonymous refusals (F25)
 
 

@@ -73,6 +73,7 @@ class Code(StrEnum):
     node_retired = "node_retired"
     node_quarantined = "node_quarantined"
     platform_denied = "platform_denied"
+    device_elsewhere = "device_elsewhere"  # another live node holds this device too
     trust_anchor_invalid = "trust_anchor_invalid"  # a certificate that cannot be an anchor
     trust_anchor_removed = "trust_anchor_removed"  # the evidence rests on one that was removed
     join_token_invalid = "join_token_invalid"  # noqa: S105 - a code, not a token
@@ -86,6 +87,10 @@ class Code(StrEnum):
     policy_invalid = "policy_invalid"
     reference_invalid = "reference_invalid"
     reference_withdrawn = "reference_withdrawn"
+    collateral_invalid = "collateral_invalid"  # it does not parse, or nobody we trust signed it
+    collateral_expired = "collateral_expired"  # past its next update
+    collateral_rolled_back = "collateral_rolled_back"  # below what was accepted before (F19)
+    collateral_missing = "collateral_missing"  # nobody fetches what the evidence needs
     agent_not_measured = "agent_not_measured"
     tpm_lock_missing = "tpm_lock_missing"  # keys for a TPM node need an object to lock them with
     # A development root met a production workload, or was brought into a production installation.
@@ -107,6 +112,7 @@ class Code(StrEnum):
     # Unavailable
     database_unavailable = "database_unavailable"
     policy_engine_unavailable = "policy_engine_unavailable"
+    collateral_pending = "collateral_pending"  # what the evidence needs is being fetched
     log_unavailable = "log_unavailable"
     clock_disagrees = "clock_disagrees"
     overloaded = "overloaded"

@@ -7,10 +7,12 @@ since.
 from __future__ import annotations
 
 from sealward.controlplane.domain.policies import PolicyKind
+from sealward.verifier.rats.collateral import Key
 
 REFERENCE = "reference"
 PLATFORM = "platform"
 TRUST_ANCHOR = "trust-anchor"
+COLLATERAL = "collateral"  # any piece at all; no decision depends on it, only what is remembered
 
 
 def policy(kind: PolicyKind) -> str:
@@ -26,3 +28,8 @@ def node(node_id: str) -> str:
 def workload(name: str) -> str:
     """Return the scope of one workload: its rules and its model versions."""
     return f"workload/{name}"
+
+
+def collateral(key: Key) -> str:
+    """Return the scope of one key of collateral: every accepted piece moves it."""
+    return f"{COLLATERAL}/{key}"

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum, unique
+from typing import Final
+
+from sealward.controlplane.domain.horizon import CEILING
+
+RESULT_KEY_LIFE: Final = timedelta(days=90)
+# How long a result key is published after it has stopped signing: longer than any token lives.
+RESULT_KEY_OVERLAP: Final = CEILING
 
 
 @unique
@@ -20,6 +28,7 @@ class KeyPurpose(StrEnum):
     token_mac = "token_mac"  # noqa: S105 - HMAC-SHA-256; the name of a purpose, not a secret
     ratchet = "ratchet"  # HKDF-SHA-256
     kek = "kek"  # AES-256-GCM
+    result = "result"  # P-256, ES256; two keys while one replaces the other
 
 
 @unique
@@ -37,3 +46,22 @@ class KeyContext:
     tenant: str
     workload: str
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatedKey:
+    """The public half of a key that signs attestation results.
+
+    Attributes:
+        made: when it began to sign, aware UTC.
+        spki: DER SubjectPublicKeyInfo, P-256.
+    """
+
+    made: datetime
+    spki: bytes
+
+
+def published(keys: tuple[DatedKey, ...], now: datetime) -> tuple[DatedKey, ...]:
+    """Return the keys that readers of results need at `now`; the current one comes first."""
+    current, *older = keys
+    return (current, *(older if now < current.made + RESULT_KEY_OVERLAP else ()))

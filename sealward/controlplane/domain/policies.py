@@ -117,10 +117,15 @@ class Admission(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppraisalAnswer:
-    """How far the claims can be trusted, and why not further."""
+    """How far the claims can be trusted, and why not further.
+
+    `submods` are vectors of other attesters in the same evidence (GPUs), by the label of their
+    claims, sorted; a policy that says nothing of them leaves them to the other layers.
+    """
 
     trust_vector: TrustVector
     reasons: tuple[Reason, ...]
+    submods: tuple[tuple[str, TrustVector], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,12 +41,15 @@ MAX_ANSWER_BYTES: Final = 64 * 1024  # goes into the audit log for every decisio
 MAX_REASONS: Final = 64
 MAX_LABELS: Final = 32
 MAX_REGIONS: Final = 64
+MAX_SUBMODS: Final = 32  # eight GPUs and their switches in the largest machine, and room
 MAX_TEXT_CHARACTERS: Final = 512  # a digest of 64 bytes in hex is 128
 _ANSWERS_REMEMBERED: Final = 128  # of MAX_ANSWER_BYTES; compliant nodes all get the same few
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LABEL_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._/-]{0,61}[a-z0-9])?")
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+_SUBMODS: Final = "submods"
+_SUBMOD: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _REGION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _REASON_MEMBERS: Final = frozenset({"code", "claim", "expected", "actual", "hint"})
 
@@ -103,9 +106,11 @@ def _decode(kind: PolicyKind, layer: Layer, data: bytes) -> Answer:
     match kind:
         case PolicyKind.APPRAISAL:
             members = _members(value, "answer", ("trust_vector", "reasons"))
+            machine, devices = _vectors(members["trust_vector"])
             return AppraisalAnswer(
-                trust_vector=_trust_vector(members["trust_vector"]),
+                trust_vector=_trust_vector(machine),
                 reasons=_reasons(members["reasons"], source),
+                submods=_submods(devices),
             )
         case PolicyKind.ENROLLMENT:
             members = _members(value, "answer", ("answer", "labels", "reasons"))
@@ -170,6 +175,23 @@ def _word(words: type[_Word], value: json.Value, what: str) -> _Word:
         return words(text)
     except ValueError:
         raise InvalidAnswer(f"{what} is not one of {', '.join(words)}") from None
+
+
+def _vectors(value: json.Value) -> tuple[json.Value, json.Value]:
+    """Return the vector of the machine and those of its devices, which may be left out."""
+    if not isinstance(value, dict) or _SUBMODS not in value:
+        return value, {}
+    machine = {name: tier for name, tier in value.items() if name != _SUBMODS}
+    return machine, value[_SUBMODS]
+
+
+def _submods(value: json.Value) -> tuple[tuple[str, TrustVector], ...]:
+    if not isinstance(value, dict) or len(value) > MAX_SUBMODS:
+        raise InvalidAnswer(f"submods is not an object of at most {MAX_SUBMODS} members")
+    return tuple(
+        (_matching(label, _SUBMOD, "a submod's label"), _trust_vector(vector))
+        for label, vector in sorted(value.items())
+    )
 
 
 def _trust_vector(value: json.Value) -> TrustVector:

@@ -127,15 +127,32 @@ def compose_appraisal(outcomes: Sequence[Outcome[AppraisalAnswer]]) -> Appraisal
     A silent layer contraindicates everything: its authors meant to be asked.
     """
     reasons = [*_spoken(outcomes)]
-    vectors = [answer.trust_vector for _, answer in _answers(outcomes)]
+    answers = [answer for _, answer in _answers(outcomes)]
+    vectors = [answer.trust_vector for answer in answers]
     unguarded = _unguarded(outcomes, PolicyKind.APPRAISAL)
     if unguarded or len(vectors) < len(outcomes):
         vectors.append(_nothing_trusted())
     return AppraisalAnswer(
-        trust_vector=TrustVector(
-            **{one.attribute: worst(*(vector.tier(one) for vector in vectors)) for one in Dimension}
-        ),
+        trust_vector=_worst_vector(vectors),
         reasons=(*reasons, *unguarded),
+        submods=_compose_submods(answers),
+    )
+
+
+def _compose_submods(
+    answers: Sequence[AppraisalAnswer],
+) -> tuple[tuple[str, TrustVector], ...]:
+    """Return the worst of every layer that says something of a device."""
+    told: dict[str, list[TrustVector]] = {}
+    for answer in answers:
+        for label, vector in answer.submods:
+            told.setdefault(label, []).append(vector)
+    return tuple((label, _worst_vector(vectors)) for label, vectors in sorted(told.items()))
+
+
+def _worst_vector(vectors: Sequence[TrustVector]) -> TrustVector:
+    return TrustVector(
+        **{one.attribute: worst(*(vector.tier(one) for vector in vectors)) for one in Dimension}
     )
 
 

@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 
 import structlog
 
+from sealward.controlplane.domain import node_words
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.leases import SignedTerms
 from sealward.controlplane.rpc.calls import (
@@ -29,12 +30,10 @@ from sealward.controlplane.rpc.calls import (
 from sealward.controlplane.rpc.errors import abort
 from sealward.controlplane.rpc.peer import Context, Peer, peer_of
 from sealward.controlplane.rpc.streams import StreamBells
-from sealward.controlplane.services.attestation import (
-    AttestAnswer,
-    AttestationService,
-    AttestCall,
-    require_admitted,
-)
+from sealward.controlplane.services.admitted import require_admitted
+from sealward.controlplane.services.attestation import AttestationService
+from sealward.controlplane.services.attestation_call import AttestAnswer, AttestCall
+from sealward.controlplane.services.attestation_results import ResultRequest
 from sealward.controlplane.services.evidence import Presented
 from sealward.controlplane.services.ports import Database
 from sealward.controlplane.services.wipes import WipeService
@@ -125,6 +124,7 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
                 certificate_not_after=peer.not_after,
                 agent_version=agent_version(request.agent),
                 correlation_id=correlation_id,
+                result=_wanted(request),
             )
             with self._one_of(thumbprint(peer.tls_spki).hex()):
                 answer = await self._desk.decide(lambda: self._attestation.attest(call))
@@ -185,10 +185,13 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
             ratchet=agent_pb2.WrappedSecret(ciphertext=answer.ratchet),
             attest_again_in_ms=renew_after_ms,
             runtime_log_next=answer.runtime_log_next,
+            attestation_result=answer.attestation_result,
             refused=[
                 agent_pb2.LeaseDenial(
                     workload=denial.workload,
-                    denial=agent_pb2.Denial(code=denial.code, correlation_id=correlation_id),
+                    denial=agent_pb2.Denial(
+                        code=node_words.of_workload(denial.code), correlation_id=correlation_id
+                    ),
                 )
                 for denial in answer.denials
             ],
@@ -197,10 +200,8 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
             response.tpm_lock.CopyFrom(credential_message(answer.tpm_lock))
         if answer.certificate is not None:
             response.certificate_chain.extend(answer.certificate.chain)
-        if answer.code:
-            response.denial.CopyFrom(
-                agent_pb2.Denial(code=answer.code, correlation_id=correlation_id)
-            )
+        if word := node_words.of_posture(answer.code):
+            response.denial.CopyFrom(agent_pb2.Denial(code=word, correlation_id=correlation_id))
         return response
 
     async def _pushed(
@@ -308,6 +309,12 @@ class AgentListener(agent_pb2_grpc.AgentServicer):
         challenge = self._desk.challenge(Purpose.ATTEST, peer.tls_spki)
         await outbox.put(agent_pb2.ServerMessage(challenge=challenge))
         return POLL_S
+
+
+def _wanted(request: agent_pb2.AttestRequest) -> ResultRequest | None:
+    if not request.HasField("result"):
+        return None
+    return ResultRequest(request.result.audience, request.result.nonce)
 
 
 async def _hello(incoming: AsyncIterator[agent_pb2.AgentMessage]) -> agent_pb2.Hello:

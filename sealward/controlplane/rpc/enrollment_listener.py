@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
+from sealward.controlplane.domain import node_words
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.policies import Admission
 from sealward.controlplane.rpc.calls import (
@@ -140,5 +141,6 @@ def _response(answer: EnrollAnswer, correlation_id: str) -> agent_pb2.EnrollResp
     if answer.certificate is not None:
         response.certificate_chain.extend(answer.certificate.chain)
     else:
-        response.denial.CopyFrom(agent_pb2.Denial(code=answer.code, correlation_id=correlation_id))
+        word = node_words.of_admission(answer.admission, answer.code)
+        response.denial.CopyFrom(agent_pb2.Denial(code=word, correlation_id=correlation_id))
     return response

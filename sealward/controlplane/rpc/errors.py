@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 import grpc
 import structlog
 
+from sealward.controlplane.domain import node_words
 from sealward.controlplane.domain.errors import (
     Code,
     Conflict,
@@ -68,10 +69,12 @@ async def abort(
             correlation_id=correlation_id,
         )
         status, code = status_of(error), error.code.value
+        word = node_words.of_refusal(error.code).value
     else:
         _log.error("call failed", call=call, correlation_id=correlation_id, exc_info=error)
         status, code = grpc.StatusCode.INTERNAL, "internal"
+        word = code
     count(call, code)
-    metadata = ((CODE_KEY, code), (CORRELATION_KEY, correlation_id))
-    await context.abort(status, code, trailing_metadata=metadata)
+    metadata = ((CODE_KEY, word), (CORRELATION_KEY, correlation_id))
+    await context.abort(status, word, trailing_metadata=metadata)
     raise AssertionError("abort does not return")

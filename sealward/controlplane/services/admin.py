@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Self
 
 from sealward.controlplane.services.administration import Dependencies
+from sealward.controlplane.services.attestation_results import ResultIssuer
 from sealward.controlplane.services.audit_log import AuditLog
 from sealward.controlplane.services.client_tokens import ClientTokens
+from sealward.controlplane.services.collateral import CollateralStore
+from sealward.controlplane.services.collateral_forecast import Forecasts
 from sealward.controlplane.services.creators import Creators
+from sealward.controlplane.services.explanations import Explanations
 from sealward.controlplane.services.join_tokens import JoinTokens
 from sealward.controlplane.services.leases import Leases
 from sealward.controlplane.services.models import Models
+from sealward.controlplane.services.node_results import NodeResults
 from sealward.controlplane.services.nodes import Nodes
 from sealward.controlplane.services.platforms import Platforms
 from sealward.controlplane.services.policies import Policies, PolicyCheck
@@ -30,10 +35,14 @@ class AdminServices:
 
     audit_log: AuditLog
     client_tokens: ClientTokens
+    collateral: CollateralStore
     creators: Creators
+    explanations: Explanations
+    forecasts: Forecasts
     join_tokens: JoinTokens
     leases: Leases
     models: Models
+    node_results: NodeResults
     nodes: Nodes
     platforms: Platforms
     policies: Policies
@@ -45,15 +54,27 @@ class AdminServices:
     workloads: Workloads
 
     @classmethod
-    def build(cls, on: Dependencies, *, check: PolicyCheck, trust: TrustConfiguration) -> Self:
+    def build(
+        cls,
+        on: Dependencies,
+        *,
+        check: PolicyCheck,
+        trust: TrustConfiguration,
+        collateral: CollateralStore,
+        forecasts: Forecasts,
+    ) -> Self:
         """Build them over the same dependencies."""
         return cls(
             audit_log=AuditLog(on, trust.trust_domain),
             client_tokens=ClientTokens(on, trust.trust_domain),
+            collateral=collateral,
             creators=Creators(on),
+            explanations=Explanations(on),
+            forecasts=forecasts,
             join_tokens=JoinTokens(on),
             leases=Leases(on),
             models=Models(on),
+            node_results=NodeResults(on, ResultIssuer(on.keystore, trust.trust_domain)),
             nodes=Nodes(on),
             platforms=Platforms(on),
             policies=Policies(on, check),

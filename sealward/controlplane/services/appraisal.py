@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 
 from sealward.controlplane.domain.errors import Code, Unavailable
+from sealward.controlplane.domain.explanations import finding, of_verdict, ordered
 from sealward.controlplane.domain.nodes import ClockClass, FailureClass, Node
 from sealward.controlplane.domain.policies import REQUIRED, AppraisalAnswer, Reason
 from sealward.controlplane.domain.policy_composition import (
@@ -21,10 +22,11 @@ from sealward.controlplane.domain.records import Labels
 from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.facts import AppraisalFacts, rfc3339
 from sealward.controlplane.services.reference_overlap import Entry
+from sealward.controlplane.services.submods import SUBMODS, own_verdicts, worst
+from sealward.controlplane.services.submods import devices as find_devices
 from sealward.verifier.rats.result import (
     Dimension,
     Posture,
-    Tier,
     TrustVector,
     Verdict,
     VerdictCode,
@@ -81,11 +83,12 @@ class Appraised:
         code: first reason when the posture is not compliant, else empty.
         failure: how the failure recovers; None when the posture passes, but for a doubt about the
             code itself.
-        reasons: every reason, as canonical JSON values, verdicts of the verifier first.
+        reasons: every reason, as canonical JSON values: plain rules, then verdicts, then policies.
         policies: digests of the policies that decided, by "kind/layer".
         clock: class of the node's clock: what the evidence proves or its reference values vouch
             for.
         development: whether the evidence ends in a development root.
+        submods: vectors of the devices of a composite, after the verifier's caps, by label.
     """
 
     vector: TrustVector
@@ -96,6 +99,14 @@ class Appraised:
     policies: Mapping[str, bytes]
     clock: ClockClass
     development: bool
+    submods: tuple[tuple[str, TrustVector], ...] = ()
+
+    def vectors(self) -> dict[str, json.Canonical]:
+        """Return the vector as it is recorded, those of devices under "submods"."""
+        devices: dict[str, json.Canonical] = {
+            label: vector.to_json() for label, vector in self.submods
+        }
+        return self.vector.to_json() | ({SUBMODS: devices} if devices else {})
 
     def cause(self, denial: str, *, before: Posture) -> str:
         """Return why a lease ends that met `denial`: a posture that has changed, by its reason."""
@@ -137,6 +148,7 @@ class Appraiser:
             verdicts: what the verifier itself holds against the evidence.
             now: instant of the decision.
         """
+        verdicts = (*verdicts, *facts.distrusted)
         development = claims.values.get("development") is True
         document = claims.beside(
             {
@@ -152,22 +164,25 @@ class Appraiser:
         require_answered(outcomes)
         answer = compose_appraisal(outcomes)
         vector = answer.trust_vector
+        devices = find_devices(claims, answer.submods, verdicts)
+        machine = own_verdicts(verdicts)
+        verdicts = tuple(dict.fromkeys((*verdicts, *(v for one in devices for v in one.verdicts))))
         deciding = [v for v in verdicts if not (self.development and _is_development(v))]
-        result = posture(cap(vector, deciding), REQUIRED)
+        result = posture(cap(vector, [v for v in machine if v in deciding]), REQUIRED)
+        if devices:
+            result = worst([result, *(device.posture(deciding) for device in devices)])
         told = {verdict.code.value for verdict in verdicts}
+        rules = tuple(_rules(facts, claims))
+        if rules:
+            result = Posture.NONCOMPLIANT
         reasons = (
-            *map(_verdict_reason, verdicts),
+            *rules,
+            *(of_verdict(verdict).to_json() for verdict in verdicts),
             *(reason_json(reason) for reason in answer.reasons if reason.code not in told),
         )
-        codes = _codes(deciding, answer.reasons) if result is not Posture.COMPLIANT else ()
-        if facts.platform_denied:
-            result, codes = Posture.NONCOMPLIANT, (Code.platform_denied.value, *codes)
-            reasons = (_denied_platform(claims), *reasons)
-        if facts.anchor_removed:
-            result, codes = Posture.NONCOMPLIANT, (Code.trust_anchor_removed.value, *codes)
-            reasons = (_removed_anchor(), *reasons)
+        codes = () if result is Posture.COMPLIANT else _codes(reasons, development=self.development)
         return Appraised(
-            vector=cap(vector, verdicts),
+            vector=cap(vector, machine),
             posture=result,
             code=codes[0] if codes else "",
             failure=_failure(codes, result),
@@ -175,6 +190,7 @@ class Appraiser:
             policies=policy_digests(facts.appraisal),
             clock=_clock(claims, facts.reference.entries),
             development=development,
+            submods=tuple((one.label, cap(one.vector, one.verdicts)) for one in devices),
         )
 
 
@@ -214,18 +230,6 @@ def _is_development(verdict: Verdict) -> bool:
     return verdict.code is VerdictCode.DEVELOPMENT_ROOT
 
 
-def _verdict_reason(verdict: Verdict) -> dict[str, json.Canonical]:
-    return {
-        "code": verdict.code.value,
-        "claim": f"claims.{verdict.claim}",
-        "expected": verdict.expected,
-        "actual": verdict.actual,
-        "hint": "this is the verifier's own verdict; no policy can lift it",
-        "layer": "verifier",
-        "rule": "verifier",
-    }
-
-
 def require_answered(outcomes: Sequence[Outcome[Any]]) -> None:
     """Refuse to decide while an engine is not answering.
 
@@ -241,18 +245,17 @@ def require_answered(outcomes: Sequence[Outcome[Any]]) -> None:
         )
 
 
-def _codes(verdicts: list[Verdict], reasons: tuple[Reason, ...]) -> tuple[str, ...]:
-    """Return the codes behind a posture that is not compliant, the verifier's own first.
+def _codes(
+    reasons: Iterable[Mapping[str, json.Canonical]], *, development: bool
+) -> tuple[str, ...]:
+    """Return the codes behind a posture that is not compliant, in the order of explanations.
 
-    But for its warnings: they come last, because beside anything else they did not decide.
+    In a development installation the root of the evidence is no cause of anything.
     """
-    told = {v.code.value for v in verdicts} | {VerdictCode.DEVELOPMENT_ROOT.value}
-    codes = [
-        *(v.code.value for v in verdicts if v.tier is not Tier.WARNING),
-        *(r.code for r in reasons if r.code not in told),
-        *(v.code.value for v in verdicts if v.tier is Tier.WARNING),
-    ]
-    return tuple(codes) or ("claim_not_vouched_for",)
+    codes = tuple(one.code for one in ordered(map(finding, reasons)))
+    if development:
+        codes = tuple(code for code in codes if code != VerdictCode.DEVELOPMENT_ROOT.value)
+    return codes or ("claim_not_vouched_for",)
 
 
 def _failure(codes: tuple[str, ...], result: Posture) -> FailureClass | None:
@@ -263,6 +266,16 @@ def _failure(codes: tuple[str, ...], result: Posture) -> FailureClass | None:
     if _INTEGRITY & set(codes):
         return FailureClass.integrity
     return None if result.passing else FailureClass.policy
+
+
+def _rules(facts: AppraisalFacts, claims: ClaimsDocument) -> Iterator[dict[str, json.Canonical]]:
+    """Yield what plain rules of the control plane hold against a node: each one decides."""
+    if facts.anchor_removed:
+        yield _removed_anchor()
+    if facts.platform_denied:
+        yield _denied_platform(claims)
+    for one in facts.elsewhere:
+        yield one.reason()
 
 
 def _denied_platform(claims: ClaimsDocument) -> dict[str, json.Canonical]:

@@ -23,24 +23,30 @@ from datetime import datetime
 from typing import Final
 
 from sealward.controlplane.domain import fences
+from sealward.controlplane.domain.attempts import AttemptCall
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.challenge import Challenge
-from sealward.controlplane.domain.decisions import DecisionKind
+from sealward.controlplane.domain.decisions import Decision, DecisionKind
 from sealward.controlplane.domain.errors import Code, Conflict, DomainError, Refused
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.leases import Lease
-from sealward.controlplane.domain.nodes import FailureClass, Node, NodeState
+from sealward.controlplane.domain.nodes import FailureClass, Node, NodeEvidence
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.records import RandomBytes
-from sealward.controlplane.services import inputs, lease_ledger, ratchet
+from sealward.controlplane.services import admitted, devices, inputs, lease_ledger, ratchet
 from sealward.controlplane.services.administration import Wake
 from sealward.controlplane.services.appraisal import Appraised, Appraiser, Subject
+from sealward.controlplane.services.attempts import Attempts
+from sealward.controlplane.services.attestation_call import AttestAnswer, AttestCall
+from sealward.controlplane.services.attestation_results import (
+    Finding,
+    ResultIssuer,
+    result_end,
+)
 from sealward.controlplane.services.decision_record import Record, append_decision, latest_evidence
-from sealward.controlplane.services.enrollment import require_same_instance
 from sealward.controlplane.services.evidence import (
     BoundEvidence,
     EvidenceGate,
-    Presented,
     spend_after,
 )
 from sealward.controlplane.services.facts import AppraisalFacts, epoch_digest, read_appraisal_facts
@@ -69,13 +75,13 @@ from sealward.controlplane.services.runtime_logs import keep
 from sealward.controlplane.services.terms_issuer import IssuedTerms, TermsIssuer
 from sealward.protos.terms import LeaseTermsState, TermsKind
 from sealward.sealing.memory import wipe
-from sealward.verifier.formats.tpm.credential import Credential
 from sealward.verifier.rats.binding import thumbprint
 from sealward.verifier.rats.claims import Tee
 from sealward.verifier.rats.result import Posture
 
 # Two holders of one instance: of its ratchet, or of its key. One of them is not who it says.
 _STOLEN: Final = frozenset((Code.clone_detected, Code.instance_changed))
+_TPMS: Final = frozenset((Tee.TPM, Tee.GOOGLE_VTPM))  # alone: nothing encrypts the memory
 _ATTEMPTS: Final = 4  # a fence that moves more often than this during one call is an outage of ours
 MAX_WORKLOADS: Final = 16  # asked for in one call
 RENEW_AT: Final = 0.8  # of the horizon (blueprint 4.5); the listener adds jitter
@@ -83,52 +89,12 @@ IDLE_RENEWAL_MS: Final = 60_000  # a node without leases still shows its posture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttestCall:
-    """One attestation as it came in on the agent listener.
+class _Committed:
+    """What a commit left behind."""
 
-    Attributes:
-        presented: ticket, binding, evidence, the connection's key and the instant of arrival.
-        workloads: names that the node would like to run.
-        certificate_not_after: end of the certificate of this connection.
-        agent_version: for the record.
-        correlation_id: quoted to the node and to operators alike.
-    """
-
-    presented: Presented
-    workloads: tuple[str, ...]
-    certificate_not_after: datetime
-    agent_version: str
-    correlation_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttestAnswer:
-    """What goes back to the node.
-
-    Attributes:
-        posture: the node's posture after this attestation.
-        code: coarse reason of a posture that does not pass, else empty.
-        terms: signed terms.
-        content_keys: HPKE ciphertexts of newly granted content keys.
-        tpm_lock: opens the layer inside of them; None for nodes that are not TPM nodes, and without
-            content keys.
-        ratchet: HPKE ciphertext of the next ratchet secret.
-        denials: workloads asked for and not granted.
-        certificate: a fresh node certificate, or None while the present one is young.
-        renew_after_ms: when to attest again, from now.
-        runtime_log_next: entries of the node's runtime log that it need not send again.
-    """
-
-    posture: Posture
-    code: str
-    terms: bytes
-    content_keys: tuple[bytes, ...]
-    tpm_lock: Credential | None
-    ratchet: bytes
-    denials: tuple[WorkloadDenial, ...]
-    certificate: NodeCertificate | None
-    renew_after_ms: int
-    runtime_log_next: int = 0
+    issued: IssuedTerms
+    decision: Decision
+    evidence: NodeEvidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +129,8 @@ class AttestationService:
     core: ReleaseCore
     issuer: TermsIssuer
     certificates: NodeCertificates
+    results: ResultIssuer
+    attempts: Attempts
     wake: Wake
 
     def attest(self, call: AttestCall) -> AttestAnswer:
@@ -176,23 +144,30 @@ class AttestationService:
             raise Refused(Code.invalid_request, f"more than {MAX_WORKLOADS} workloads asked for")
         for workload in call.workloads:
             inputs.name(workload, "a workload asked for")
-        challenge = self.gate.open_challenge(call.presented)
+        if call.result is not None:
+            call.result.require_valid()
+        who = (AttemptCall.attest, call.presented.tls_spki, call.correlation_id)
+        with self.attempts.kept(self.database, *who):
+            challenge = self.gate.open_challenge(call.presented)
         try:
             return self._decide(call, challenge)
         except Exception as error:
-            spend_after(error, self.database, challenge)
+            spend_after(error, self.database, challenge, self.attempts.note(error, *who))
             if isinstance(error, DomainError) and error.code in _STOLEN:
                 self._quarantine(call, error)
             raise
 
     def _decide(self, call: AttestCall, challenge: Challenge) -> AttestAnswer:
+        who = thumbprint(call.presented.tls_spki).hex()
         for attempt in range(1, _ATTEMPTS + 1):
             # Each time: what evidence is verified under may be what has moved.
-            bound = self.gate.authenticate(call.presented, challenge)
+            bound = self.gate.authenticate(
+                call.presented, challenge, known=admitted.is_admitted(who)
+            )
             evaluation = self._evaluate(call, bound)
             try:
-                issued = self._commit(call, bound, evaluation)
-                return self._answer(call, bound, evaluation, issued)
+                committed = self._commit(call, bound, evaluation)
+                return self._answer(call, bound, evaluation, committed)
             except Conflict as conflict:
                 moved = conflict.code in {Code.epoch_moved, Code.state_changed}
                 if not moved or attempt == _ATTEMPTS:
@@ -210,16 +185,19 @@ class AttestationService:
         authentic = bound.authenticated.claims
 
         def read(tx: Transaction) -> tuple[Node, AppraisalFacts, ReleaseFacts]:
-            node = require_admitted(tx.nodes.get(node_id))
+            node = admitted.require_admitted(tx.nodes.get(node_id))
             scopes = [fences.node(node_id), fences.policy(PolicyKind.RELEASE)]
             scopes += [fences.workload(name) for name in call.workloads]
             facts = read_appraisal_facts(
-                tx, self.book, bound.claims, bound.measured, more_scopes=scopes, now=now
+                *(tx, self.book, bound.claims, bound.measured),
+                more_scopes=scopes,
+                now=now,
+                holder=node_id,
             )
-            return node, facts, self.releaser.read(tx, node, call.workloads, facts.epochs)
+            return node, facts, self.releaser.read(tx, node, call.workloads, facts.epochs, now)
 
         node, facts, release_facts = self.database.read(read)
-        require_same_instance(node, authentic)
+        admitted.require_same_instance(node, authentic)
         step = ratchet.step(self.keystore, node, bound.binding)
         appraised = self.appraiser.appraise(
             facts, facts.claims, Subject.of(node), verdicts=authentic.verdicts, now=now
@@ -227,7 +205,6 @@ class AttestationService:
         certificate = self.certificates.renewed(
             call.presented.tls_spki, node_id, not_after=call.certificate_not_after, now=now
         )
-        ends = certificate.not_after if certificate else call.certificate_not_after
         released = self.releaser.release(
             release_facts,
             Case(
@@ -235,14 +212,10 @@ class AttestationService:
                 appraised=appraised,
                 claims=facts.claims,
                 reference=facts.reference,
-                limits=(
-                    *bound.authenticated.limits,
-                    *facts.reference.limits,
-                    Limit("node certificate", ends),
-                ),
+                limits=_limits(call, bound, facts, certificate),
                 challenge_issued=bound.challenge.issued,
                 now=now,
-                unlocked=authentic.tee is Tee.TPM and bound.authenticated.lock is None,
+                unlocked=authentic.tee in _TPMS and bound.authenticated.lock is None,
             ),
         )
         held = frozenset(lease.hex() for lease in bound.binding.statement.held_leases)
@@ -305,7 +278,7 @@ class AttestationService:
 
     def _commit(
         self, call: AttestCall, bound: BoundEvidence, evaluation: _Evaluation
-    ) -> IssuedTerms:
+    ) -> _Committed:
         record = Record.of(
             kind=DecisionKind.attest,
             audit_kind=AuditKind.node_attested,
@@ -324,17 +297,17 @@ class AttestationService:
             evaluation.node.node_id, bound, evaluation.facts, evaluation.appraised
         )
 
+        after = _after(evaluation.node, evaluation, bound, call)
+
         def write(tx: Transaction) -> IssuedTerms:
+            # The node's own fence is among them: it is admitted and not quarantined still.
             tx.epochs.require({**evaluation.facts.epochs, **bound.epochs})
             tx.challenges.spend(bound.challenge.nonce_hash, bound.challenge.expires)
-            node = require_admitted(tx.nodes.get(evaluation.node.node_id))
-            if node.ratchet_issued != evaluation.node.ratchet_issued:
-                raise Conflict(Code.state_changed, "another attestation of this node came first")
-            if tx.leases.active_of_node(node.node_id) != evaluation.active:
-                raise Conflict(Code.state_changed, "a lease of this node ended meanwhile")
+            sequence = tx.nodes.attested(after)
             issued = self.issuer.issue(
                 tx,
-                node_id=node.node_id,
+                node_id=after.node_id,
+                sequence=sequence,
                 kind=TermsKind.GRANT,
                 challenge=bytes.fromhex(bound.challenge.nonce_hash),
                 leases=tuple(
@@ -345,14 +318,23 @@ class AttestationService:
                 log_leaf=record.entry.leaf_hash,
                 now=evaluation.now,
             )
-            lease_ledger.apply(tx, evaluation.changes, sequence=issued.sequence)
-            tx.nodes.save(_after(node, evaluation, bound, call))
+            lease_ledger.apply(tx, evaluation.active, evaluation.changes, sequence=sequence)
             tx.evidence.put(evidence)
-            keep(tx, node.node_id, bound.runtime_log)
+            keep(tx, after.node_id, bound.runtime_log)
+            devices.take(
+                *(tx, evaluation.facts.claims, after.node_id),
+                seen=evaluation.facts.elsewhere,
+                horizons=_horizons(evaluation),
+                now=evaluation.now,
+                random_bytes=self.random_bytes,
+            )
             append_decision(tx, record)
             return issued
 
-        return self.database.write(write)
+        issued = self.database.write(write)
+        if evaluation.facts.elsewhere:
+            self.wake.sweeps()
+        return _Committed(issued=issued, decision=record.decision, evidence=evidence)
 
     # Step 8: what was decided leaves.
 
@@ -361,9 +343,10 @@ class AttestationService:
         call: AttestCall,
         bound: BoundEvidence,
         evaluation: _Evaluation,
-        issued: IssuedTerms,
+        committed: _Committed,
     ) -> AttestAnswer:
         node_id = evaluation.node.node_id
+        issued = committed.issued
         sent = _sent(evaluation)
         tpm_lock = bound.authenticated.lock
         lock = (
@@ -390,7 +373,38 @@ class AttestationService:
             certificate=evaluation.certificate,
             renew_after_ms=_renew_after_ms(evaluation, call.presented.received),
             runtime_log_next=bound.proven_entries,
+            attestation_result=self._result(call, bound, evaluation, committed),
         )
+
+    def _result(
+        self,
+        call: AttestCall,
+        bound: BoundEvidence,
+        evaluation: _Evaluation,
+        committed: _Committed,
+    ) -> str:
+        if call.result is None:
+            return ""
+        until = result_end(
+            as_of=bound.challenge.issued,
+            clock=evaluation.appraised.clock,
+            limits=_limits(call, bound, evaluation.facts, evaluation.certificate),
+            lease_ends=_horizons(evaluation),
+        )
+        finding = Finding(
+            tls_spki=call.presented.tls_spki,
+            decision=committed.decision,
+            evidence=committed.evidence,
+            posture=evaluation.appraised.posture,
+            until=until,
+        )
+        try:
+            issued = self.results.issue(
+                finding, call.result, result_id=finding.decision.decision_id, now=evaluation.now
+            )
+        except Refused:  # it would not hold for another second; the rest of the answer stands
+            return ""
+        return issued.text
 
     def _quarantine(self, call: AttestCall, error: DomainError) -> None:
         """Quarantine both holders of one state: they share the instance and its record."""
@@ -421,6 +435,21 @@ class AttestationService:
         self.wake.sweeps()
 
 
+def _limits(
+    call: AttestCall,
+    bound: BoundEvidence,
+    facts: AppraisalFacts,
+    certificate: NodeCertificate | None,
+) -> tuple[Limit, ...]:
+    """Return what ends any lease of this node, whatever its workload (F33)."""
+    ends = certificate.not_after if certificate else call.certificate_not_after
+    return (
+        *bound.authenticated.limits,
+        *facts.reference.limits,
+        Limit("node certificate", ends),
+    )
+
+
 def _sent(evaluation: _Evaluation) -> tuple[SendableKey, ...]:
     """Return the content keys that leave with the answer, in the order of its leases."""
     return tuple(
@@ -433,28 +462,6 @@ def _sent(evaluation: _Evaluation) -> tuple[SendableKey, ...]:
         if change.needs_keys and change.release is not None
         for model in change.release.models
     )
-
-
-def require_admitted(node: Node) -> Node:
-    """Return `node` if it may attest.
-
-    Raises:
-        Refused: `node_pending`, `node_rejected`, `node_retired` or `node_quarantined`.
-    """
-    if node.quarantined is not None:
-        raise Refused(
-            Code.node_quarantined,
-            f"the node is quarantined: {node.posture_code}",
-            "an operator releases it after review: sealward node release",
-        )
-    if node.state is NodeState.admitted:
-        return node
-    code = {
-        NodeState.pending: Code.node_pending,
-        NodeState.rejected: Code.node_rejected,
-        NodeState.retired: Code.node_retired,
-    }[node.state]
-    raise Refused(code, f"the node is {node.state.value}", "enrol, or ask an operator to admit it")
 
 
 def _after(node: Node, evaluation: _Evaluation, bound: BoundEvidence, call: AttestCall) -> Node:
@@ -477,12 +484,16 @@ def _after(node: Node, evaluation: _Evaluation, bound: BoundEvidence, call: Atte
     )
 
 
-def _renew_after_ms(evaluation: _Evaluation, received: datetime) -> int:
-    horizons = [
+def _horizons(evaluation: _Evaluation) -> list[datetime]:
+    return [
         change.lease.not_after
         for change in evaluation.changes
         if change.state is not LeaseTermsState.ENDED
     ]
+
+
+def _renew_after_ms(evaluation: _Evaluation, received: datetime) -> int:
+    horizons = _horizons(evaluation)
     if not horizons:
         return IDLE_RENEWAL_MS
     left = (min(horizons) - received).total_seconds()

@@ -26,6 +26,7 @@ class Right(StrEnum):
     reference_read = "reference.read"
     platform_read = "platform.read"
     trust_anchor_read = "trust_anchor.read"
+    collateral_read = "collateral.read"
     workload_read = "workload.read"
     model_read = "model.read"
     node_read = "node.read"
@@ -42,6 +43,7 @@ class Right(StrEnum):
     reference_import = "reference.import"
     reference_activate = "reference.activate"
     platform_allow = "platform.allow"
+    collateral_import = "collateral.import"  # vendors sign it: who imports vouches for nothing
     trust_anchor_add = "trust_anchor.add"  # whoever adds one vouches for every TPM below it
     join_token_create = "join_token.create"  # noqa: S105 - the name of a right, not a token
     label_assign = "label.assign"  # a selector reads labels: whoever sets one sets policy (F21)
@@ -49,6 +51,8 @@ class Right(StrEnum):
     creator_manage = "creator.manage"  # whose models a workload runs; removing one withdraws them
     model_register = "model.register"
     client_token_create = "client_token.create"  # noqa: S105 - the name of a right, not a token
+    node_result = "node.result"  # a signed statement about a node, for somebody else to act on
+    result_key_rotate = "result_key.rotate"
     node_admit = "node.admit"
     node_release = "node.release"
     principal_manage = "principal.manage"
@@ -70,6 +74,7 @@ _VIEW: Final = frozenset(
         Right.reference_read,
         Right.platform_read,
         Right.trust_anchor_read,
+        Right.collateral_read,
         Right.workload_read,
         Right.model_read,
         Right.node_read,
@@ -94,9 +99,11 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
         | _TAKE
         | {
             Right.platform_allow,
+            Right.collateral_import,
             Right.join_token_create,
             Right.model_register,
             Right.client_token_create,
+            Right.node_result,
             Right.node_admit,
             Right.node_release,
         },

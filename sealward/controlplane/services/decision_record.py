@@ -71,7 +71,7 @@ class Record:
                 "outcome": outcome.value,
                 "code": code,
                 "posture": appraised.posture.value,
-                "trust_vector": appraised.vector.to_json(),
+                "trust_vector": appraised.vectors(),
                 "development": appraised.development,
                 "reasons": reasons,
                 "inputs": inputs,
@@ -89,7 +89,7 @@ class Record:
             outcome=outcome,
             code=code,
             posture=appraised.posture,
-            trust_vector=_text(appraised.vector.to_json()),
+            trust_vector=_text(appraised.vectors()),
             reasons=_text(reasons),
             input_digests=_text(inputs),
             correlation_id=correlation_id,
@@ -120,9 +120,9 @@ def latest_evidence(
         anchors_digest=bound.authenticated.anchors_digest,
         as_of=bound.challenge.issued,
         posture=appraised.posture,
-        trust_vector=_text(appraised.vector.to_json()),
+        trust_vector=_text(appraised.vectors()),
         reasons=_text(list(appraised.reasons)),
-        matches=facts.reference.matches,
+        matches=(*facts.reference.matches, *bound.collateral),
     )
 
 

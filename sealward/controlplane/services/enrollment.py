@@ -14,7 +14,7 @@ A measurement is not an owner: the platform allow-list or a join token is asked 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from sealward.controlplane.domain import fences
+from sealward.controlplane.domain.attempts import AttemptCall
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.challenge import Challenge
 from sealward.controlplane.domain.decisions import DecisionKind, Outcome
@@ -38,6 +39,7 @@ from sealward.controlplane.domain.principals import JoinToken
 from sealward.controlplane.domain.records import Labels, RandomBytes
 from sealward.controlplane.services import bearer
 from sealward.controlplane.services.administration import Wake
+from sealward.controlplane.services.admitted import require_same_instance
 from sealward.controlplane.services.appraisal import (
     Appraised,
     Appraiser,
@@ -47,6 +49,7 @@ from sealward.controlplane.services.appraisal import (
     require_answered,
     tier_names,
 )
+from sealward.controlplane.services.attempts import Attempts, nothing
 from sealward.controlplane.services.bearer import BearerUse
 from sealward.controlplane.services.decision_record import Record, append_decision, latest_evidence
 from sealward.controlplane.services.evidence import (
@@ -62,7 +65,6 @@ from sealward.controlplane.services.ports import Clock, Database, Keystore, Tran
 from sealward.controlplane.services.revocation import fence
 from sealward.controlplane.services.runtime_logs import keep
 from sealward.verifier.rats.binding import thumbprint
-from sealward.verifier.rats.claims import Claims
 from sealward.verifier.wire import json
 
 PROOF_LABEL: Final = b"sealward/enroll-proof/v1"
@@ -145,6 +147,7 @@ class EnrollmentService:
     engine: PolicyEngine
     appraiser: Appraiser
     certificates: NodeCertificates
+    attempts: Attempts
     wake: Wake
 
     def enroll(self, call: EnrollCall) -> EnrollAnswer:
@@ -156,17 +159,21 @@ class EnrollmentService:
             Conflict: a fence moved at every attempt.
         """
         challenge = self.gate.open_challenge(call.presented)
+        who = (AttemptCall.enroll, call.presented.tls_spki, call.correlation_id)
+        proven = False  # that the key is the caller's
         try:
             require_proof(call, challenge)
+            proven = True
             return self._decide(call, challenge)
         except Exception as error:
-            spend_after(error, self.database, challenge)
+            note = self.attempts.note(error, *who) if proven else nothing
+            spend_after(error, self.database, challenge, note)
             raise
 
     def _decide(self, call: EnrollCall, challenge: Challenge) -> EnrollAnswer:
         for attempt in range(1, _ATTEMPTS + 1):
             # Each time: what evidence is verified under may be what has moved.
-            bound = self.gate.authenticate(call.presented, challenge)
+            bound = self.gate.authenticate(call.presented, challenge, known=self._known(call))
             try:
                 return self._attempt(call, bound)
             except Conflict as conflict:
@@ -174,6 +181,19 @@ class EnrollmentService:
                 if not moved or attempt == _ATTEMPTS:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _known(self, call: EnrollCall) -> Callable[[Transaction], bool]:
+        """Return the question whether the caller is one of ours before its evidence says so."""
+        node_id = thumbprint(call.presented.tls_spki).hex()
+
+        def known(tx: Transaction) -> bool:
+            node = tx.nodes.find(node_id)
+            if node is not None and node.state is NodeState.admitted and node.quarantined is None:
+                return True
+            now = self.clock.now()
+            return self._join_token(tx, call.join_token, node_id, now) is not None
+
+        return known
 
     def _attempt(self, call: EnrollCall, bound: BoundEvidence) -> EnrollAnswer:
         now = self.clock.now()
@@ -376,27 +396,6 @@ def _falls(known: Node | None, node: Node) -> bool:
         and known.state is NodeState.admitted
         and node.state is not NodeState.admitted
     )
-
-
-def require_same_instance(known: Node | None, claims: Claims) -> None:
-    """Refuse a key that has enrolled from another instance or on another platform.
-
-    A key never leaves the instance it was born in, and an instance that may not migrate never
-    leaves its platform.
-
-    Raises:
-        Refused: `instance_changed`.
-    """
-    if known is None:
-        return
-    before = (known.instance_value, known.platform_id)
-    if before != (claims.instance_value, claims.platform_id):
-        raise Refused(
-            Code.instance_changed,
-            "the evidence comes from another instance or platform than the one that enrolled"
-            " this key",
-            "enrol again with fresh keys",
-        )
 
 
 def _admission(facts: _Facts, answer: EnrollmentAnswer) -> Admission:

@@ -8,7 +8,7 @@ code.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -17,10 +17,12 @@ from typing import Final, Protocol
 from sealward.controlplane.domain.challenge import Challenge
 from sealward.controlplane.domain.errors import Code, DomainError, Refused
 from sealward.controlplane.domain.horizon import Limit
+from sealward.controlplane.domain.nodes import ReferenceMatch
 from sealward.controlplane.services.challenges import ChallengeService
 from sealward.controlplane.services.claims_document import ClaimsDocument
-from sealward.controlplane.services.ports import Database
-from sealward.controlplane.services.refusals import MEND, refused
+from sealward.controlplane.services.collateral_desk import CollateralDesk, Known, Lane
+from sealward.controlplane.services.ports import Database, Transaction
+from sealward.controlplane.services.refusals import MEND
 from sealward.controlplane.services.runtime_logs import ConfirmedLog, MatchableLog, RuntimeLogs
 from sealward.controlplane.services.tpm_nodes import TpmNodes, TpmTrust, is_tpm
 from sealward.protos.tpm_node import MAX_RUNTIME_LOG
@@ -35,6 +37,7 @@ from sealward.verifier.rats import binding as bindings
 from sealward.verifier.rats import errors as verifier_errors
 from sealward.verifier.rats.binding import Binding, Purpose, thumbprint
 from sealward.verifier.rats.claims import Claims
+from sealward.verifier.rats.collateral import NO_COLLATERAL, Source
 
 MAX_EVIDENCE_BYTES: Final = 1 << 20  # a GPU composite with logs stays below; SNP needs 8 KiB
 _KEYS_REMEMBERED: Final = 2048  # of 1,218 bytes; a node binds the same one for a day
@@ -92,7 +95,13 @@ class Authenticated:
 class EvidenceVerifier(Protocol):
     """Verifies any kind of evidence it knows; raises VerifierError and nothing else."""
 
-    def verify(self, evidence: bytes, now: datetime, tpm: Trust | None = None) -> Authenticated:
+    def verify(
+        self,
+        evidence: bytes,
+        now: datetime,
+        tpm: Trust | None = None,
+        collateral: Source = NO_COLLATERAL,
+    ) -> Authenticated:
         """Return what the evidence proves at `now`; without `tpm`, that of a TPM is refused."""
 
 
@@ -111,6 +120,7 @@ class BoundEvidence:
         epochs: fence values under which the evidence was verified, beside those that a decision
             reads itself: evidence that they have left behind has to be verified again.
         runtime_log: as far as the quote proves it; None for a node that never sent one.
+        collateral: the keys that verification asked for, whether or not anything was held.
     """
 
     challenge: Challenge
@@ -121,6 +131,7 @@ class BoundEvidence:
     claims: ClaimsDocument
     epochs: Mapping[str, int]
     runtime_log: ConfirmedLog | None
+    collateral: tuple[ReferenceMatch, ...] = ()
 
     @property
     def measured(self) -> MatchableLog | None:
@@ -148,12 +159,14 @@ class EvidenceGate:
         challenges: ChallengeService,
         tpm: TpmNodes,
         runtime_logs: RuntimeLogs,
+        collateral: CollateralDesk,
         trust: TrustConfiguration,
     ) -> None:
         self._verifier = verifier
         self._challenges = challenges
         self._tpm = tpm
         self._runtime_logs = runtime_logs
+        self._collateral = collateral
         self._trust = trust
         self._audience = trust.audience()
 
@@ -171,11 +184,16 @@ class EvidenceGate:
             now=presented.received,
         )
 
-    def authenticate(self, presented: Presented, challenge: Challenge) -> BoundEvidence:
+    def authenticate(
+        self, presented: Presented, challenge: Challenge, *, known: Known
+    ) -> BoundEvidence:
         """Return bound evidence; the caller MUST spend the challenge whatever comes of it.
+
+        `known` tells whether collateral that is missing may be fetched for this caller (F30).
 
         Raises:
             Refused: the first check that failed, with its own code.
+            Unavailable: collateral_pending, what the evidence needs is being fetched.
         """
         if len(presented.evidence) > MAX_EVIDENCE_BYTES:
             raise Refused(Code.payload_too_large, "the evidence is larger than 1 MiB")
@@ -185,18 +203,25 @@ class EvidenceGate:
                 "the runtime log is larger than 3 MiB",
                 "measure less: dont_measure in the kernel's IMA policy",
             )
+        collateral = self._collateral.view()
         try:
             binding = Binding.decode(presented.binding)  # (1)
             self._require_consistent(binding, presented, challenge)  # (2) to (6)
             _require_usable(binding)
             tpm = self._tpm_trust(presented, challenge)
             authenticated = self._verifier.verify(
-                presented.evidence, presented.received, None if tpm is None else tpm.trust
+                presented.evidence,
+                presented.received,
+                None if tpm is None else tpm.trust,
+                collateral,
             )
             bindings.require_bound(presented.binding, authenticated.bound)  # (7)
             log = self._runtime_log(presented, authenticated)
         except verifier_errors.VerifierError as error:
-            raise refused(error) from error
+            lane = Lane.joining if presented.purpose is Purpose.ENROLL else Lane.renewal
+            raise self._collateral.refusal(error, known, lane) from error
+        if presented.purpose is Purpose.ATTEST:
+            self._collateral.wish(collateral)
         claims = ClaimsDocument.of(authenticated.claims)
         return BoundEvidence(
             challenge=challenge,
@@ -205,8 +230,9 @@ class EvidenceGate:
             evidence=presented.evidence,
             evidence_digest=hashlib.sha256(presented.evidence).hexdigest(),
             claims=claims if log is None else claims.with_ima(log.log.log.to_json()),
-            epochs={} if tpm is None else tpm.epochs,
+            epochs={**({} if tpm is None else tpm.epochs), **collateral.epochs},
             runtime_log=log,
+            collateral=collateral.matches,
         )
 
     def _tpm_trust(self, presented: Presented, challenge: Challenge) -> TpmTrust | None:
@@ -286,16 +312,26 @@ def _hpke_public(binding: Binding) -> bytes:
     return binding.hpke_suite.to_bytes(2, "big") + binding.hpke_public
 
 
-def spend_after(error: Exception, database: Database, challenge: Challenge) -> None:
-    """Spend the challenge of a request that failed with `error`.
+def spend_after(
+    error: Exception,
+    database: Database,
+    challenge: Challenge,
+    note: Callable[[Transaction], None],
+) -> None:
+    """Spend the challenge of a request that failed with `error`, and note why it failed.
 
     Raises:
         Refused: `challenge_spent`, when a refusal finds it spent already. The request is a replay
             then, and whatever else was found about it says nothing: of course its ratchet is old.
             A fault of ours, which may strike after the commit that spent it, stays what it is.
     """
+
+    def write(tx: Transaction) -> None:
+        tx.challenges.spend(challenge.nonce_hash, challenge.expires)
+        note(tx)
+
     try:
-        database.write(lambda tx: tx.challenges.spend(challenge.nonce_hash, challenge.expires))
+        database.write(write)
     except Refused as spent:
         if spent.code is not Code.challenge_spent or isinstance(error, DomainError):
             raise

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from sealward.controlplane.domain import boots, fences
+from sealward.controlplane.domain import boots, fences, launches
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.nodes import ReferenceMatch
 from sealward.controlplane.domain.platforms import PlatformState
@@ -17,22 +17,28 @@ from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.policy_engine import LayerPolicy
 from sealward.controlplane.domain.reference_values import ReferenceSet, ReferenceValue
 from sealward.controlplane.domain.trust_anchors import AnchorKind
-from sealward.controlplane.services import known_boots, reference_overlap
+from sealward.controlplane.services import devices, distrust, known_boots, reference_overlap
 from sealward.controlplane.services.claims_document import ClaimsDocument
+from sealward.controlplane.services.devices import Elsewhere
 from sealward.controlplane.services.file_book import KnownFiles
-from sealward.controlplane.services.known_boots import PCR, KnownBoot, NearestBoot
+from sealward.controlplane.services.known_boots import PCR, REGISTER, KnownBoot, NearestBoot
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Transaction
 from sealward.controlplane.services.reference_overlap import Described, Entry
 from sealward.controlplane.services.runtime_logs import MatchableLog
 from sealward.verifier.rats.claims import Tee
+from sealward.verifier.rats.result import Verdict
 from sealward.verifier.wire import json
 
 MEASUREMENT = "measurement"
 TCB_FLOOR = "tcb_floor"
 _VIEWS_REMEMBERED: Final = 256  # of a few KiB; a fleet runs a handful of images on a few products
 
-_TPM: Final = Tee.TPM.value
+# Claims that reference values are found by.
+_MATCHED: Final = ("product", "measurements")
+
+_TPMS: Final = frozenset((Tee.TPM.value, Tee.GOOGLE_VTPM.value))
+_AZURE: Final = frozenset((Tee.AZURE_SNP.value, Tee.AZURE_TDX.value))
 _REGISTER: Final = "pcr"  # names of a TPM's measurements: "pcr" and the index
 _RUNTIME_REGISTER: Final = f"{_REGISTER}{boots.RUNTIME_PCR}"
 _Agreed: TypeAlias = Callable[[Sequence[Described]], tuple[Entry, datetime | None]]
@@ -73,6 +79,8 @@ class AppraisalFacts:
         reference: see `ReferenceView`.
         platform_denied: whether an administrator has denied the platform that the claims name.
         anchor_removed: whether the claims rest on a trust anchor that is not in force any more.
+        distrusted: what the distrust list in force holds against the hardware behind the claims.
+        elsewhere: devices of the claims that other live nodes hold too.
     """
 
     claims: ClaimsDocument
@@ -81,6 +89,8 @@ class AppraisalFacts:
     reference: ReferenceView
     platform_denied: bool
     anchor_removed: bool
+    distrusted: tuple[Verdict, ...]
+    elsewhere: tuple[Elsewhere, ...]
 
 
 def read_appraisal_facts(
@@ -91,6 +101,7 @@ def read_appraisal_facts(
     *,
     more_scopes: Iterable[str],
     now: datetime,
+    holder: str | None = None,
 ) -> AppraisalFacts:
     """Read policies, reference values and fences for `claims`.
 
@@ -101,6 +112,7 @@ def read_appraisal_facts(
         runtime_log: of which the claims tell; they are told anew with what is known of it now.
         more_scopes: fences that the caller depends on beside those of appraisal.
         now: for the expiry of reference values.
+        holder: the node that holds the devices of the claims; None while it enrols.
     """
     scopes = {
         fences.REFERENCE,
@@ -111,7 +123,7 @@ def read_appraisal_facts(
     if _tpm_issuers(claims):
         scopes.add(fences.TRUST_ANCHOR)
     epochs = tx.epochs.read(sorted(scopes))
-    reference = read_reference_view(tx, claims, now)
+    reference = _reference_view(tx, book, claims, epochs[fences.REFERENCE], now)
     if runtime_log is not None:
         told, files = runtime_log.told(tx, epoch=epochs[fences.REFERENCE], now=now)
         claims, reference = claims.with_ima(told), _with_files(reference, files)
@@ -120,15 +132,25 @@ def read_appraisal_facts(
         epochs=epochs,
         appraisal=book.active(tx, PolicyKind.APPRAISAL, epochs),
         reference=reference,
-        platform_denied=_platform_denied(tx, claims),
+        platform_denied=_platform_denied(tx, book, claims, epochs[fences.PLATFORM], now),
         anchor_removed=_anchor_removed(tx, claims),
+        distrusted=distrust.verdicts(_distrusted(tx, book, epochs[fences.REFERENCE], now), claims),
+        elsewhere=() if holder is None else devices.elsewhere(tx, claims, holder, now),
     )
 
 
-def _platform_denied(tx: Transaction, claims: ClaimsDocument) -> bool:
+def _platform_denied(
+    tx: Transaction, book: PolicyBook, claims: ClaimsDocument, epoch: int, now: datetime
+) -> bool:
     platform_id = claims.values.get("platform_id")
-    platform = tx.platforms.find(platform_id) if isinstance(platform_id, str) else None
-    return platform is not None and platform.state is PlatformState.denied
+    if not isinstance(platform_id, str):
+        return False
+
+    def read() -> tuple[bool, None]:
+        platform = tx.platforms.find(platform_id)
+        return platform is not None and platform.state is PlatformState.denied, None
+
+    return book.readings.get(("platform", tx.tenant, platform_id), epoch, now, read)
 
 
 def _anchor_removed(tx: Transaction, claims: ClaimsDocument) -> bool:
@@ -148,28 +170,78 @@ def _tpm_issuers(claims: ClaimsDocument) -> tuple[str, ...]:
     return tuple(map(str, issuers)) if isinstance(issuers, list | tuple) else ()
 
 
+def _distrusted(
+    tx: Transaction, book: PolicyBook, epoch: int, now: datetime
+) -> tuple[ReferenceValue, ...]:
+    """Return the distrust list in force. Where there is none, that stands until the fence moves."""
+
+    def read() -> tuple[tuple[ReferenceValue, ...], datetime | None]:
+        found = distrust.in_force(tx, now)
+        return found, now if found else None  # entries end with their sets: read at each use
+
+    return book.readings.get(("distrust", tx.tenant), epoch, now, read)
+
+
+def _reference_view(
+    tx: Transaction, book: PolicyBook, claims: ClaimsDocument, epoch: int, now: datetime
+) -> ReferenceView:
+    """Return what `read_reference_view` does, read once for all SNP guests of one image.
+
+    Not of boots: what is nearest to one also rests on sets that set no limit.
+    """
+    if claims.values.get("tee") != Tee.SNP.value:
+        return read_reference_view(tx, claims, now)
+
+    def read() -> tuple[ReferenceView, datetime | None]:
+        view = read_reference_view(tx, claims, now)
+        return view, min((limit.until for limit in view.limits), default=None)
+
+    measured = json.canonical([claims.values.get(name) for name in _MATCHED])
+    return book.readings.get(("reference", tx.tenant, measured), epoch, now, read)
+
+
 def read_reference_view(tx: Transaction, claims: ClaimsDocument, now: datetime) -> ReferenceView:
     """Return what the claims match among the reference values in force."""
+    tee = str(claims.values.get("tee"))
     measurements = claims.values.get("measurements")
     items = measurements if isinstance(measurements, list | tuple) else ()
     measured = [item for item in items if isinstance(item, Mapping)]
-    if claims.values.get("tee") == _TPM:  # which has no TCB to have a floor
-        return _read_boot_view(tx, measured, now)
-    wanted = [(TCB_FLOOR, f"{claims.values.get('tee')}/{claims.values.get('product')}")]
+    if tee in _TPMS:  # which have no TCB to have a floor
+        return _read_boot_view(tx, PCR, _registers(measured), (), now)
+    wanted = [(TCB_FLOOR, f"{tee}/{_in_key(claims.values.get('product'))}")]
+    if tee in launches.KINDS:
+        return _read_boot_view(tx, REGISTER, launches.quoted(claims.values), wanted, now)
     wanted += [(MEASUREMENT, str(item.get("digest"))) for item in measured]
+    if tee in _AZURE:  # a machine that was launched, and the TPM that it keeps
+        return _read_boot_view(tx, PCR, _registers(measured), wanted, now)
     values = tx.references.matching(wanted, now)
     return _guest_view(values, _sets_of(tx, values))
 
 
-def _read_boot_view(
-    tx: Transaction, measured: Iterable[Mapping[str, json.Canonical]], now: datetime
-) -> ReferenceView:
-    """Return the view of a TPM: a value is known as that of its register, and all as one boot's."""
-    quoted = frozenset(
-        _register_key(item) for item in measured if item.get("name") != _RUNTIME_REGISTER
+def _in_key(product: object) -> str:
+    """Return a product as keys of floors spell it: without spaces."""
+    return str(product).replace(" ", "-")
+
+
+def _registers(measured: Iterable[Mapping[str, json.Canonical]]) -> frozenset[str]:
+    return frozenset(
+        _register_key(item)
+        for item in measured
+        if str(item.get("name")).startswith(_REGISTER) and item.get("name") != _RUNTIME_REGISTER
     )
-    known = known_boots.find(tx, quoted, now)
-    return _boot_view(known, _sets_of(tx, known.values))
+
+
+def _read_boot_view(
+    tx: Transaction,
+    kind: str,
+    quoted: frozenset[str],
+    wanted: Sequence[tuple[str, str]],
+    now: datetime,
+) -> ReferenceView:
+    """Return the view of a boot: a value is known as its register's, and all as one boot's."""
+    known = known_boots.find(tx, quoted, now, kind)
+    beside = tx.references.matching(wanted, now) if wanted else ()
+    return _boot_view(kind, known, _sets_of(tx, known.values), beside, _sets_of(tx, beside))
 
 
 def _sets_of(tx: Transaction, values: Iterable[ReferenceValue]) -> tuple[ReferenceSet, ...]:
@@ -206,25 +278,37 @@ def _guest_view(
     values: tuple[ReferenceValue, ...], sets: tuple[ReferenceSet, ...]
 ) -> ReferenceView:
     """Return the view of these records; nodes of one image and product share it."""
-    floors: dict[str, list[Entry]] = {}
-    for value in values:
-        if value.kind == TCB_FLOOR:
-            floors.setdefault(value.key, []).append(_parsed(value))
-    launches = (value for value in values if value.kind == MEASUREMENT)
-    measured = _entries(reference_overlap.measurement, _described(launches, sets))
+    measured, document = _by_digest(values, sets)
     return _view(
-        {
-            MEASUREMENT: measured,
-            TCB_FLOOR: {key: reference_overlap.floor(some) for key, some in floors.items()},
-        },
+        document,
         entries=measured.values(),
         matches=((value.kind, value.key) for value in values),
         sets=sets,
     )
 
 
+def _by_digest(
+    values: tuple[ReferenceValue, ...], sets: tuple[ReferenceSet, ...]
+) -> tuple[dict[str, Entry], dict[str, json.Canonical]]:
+    """Return what is said of measurements, and the document of that and of floors."""
+    floors: dict[str, list[Entry]] = {}
+    for value in values:
+        if value.kind == TCB_FLOOR:
+            floors.setdefault(value.key, []).append(_parsed(value))
+    launched = (value for value in values if value.kind == MEASUREMENT)
+    measured = _entries(reference_overlap.measurement, _described(launched, sets))
+    highest = {key: reference_overlap.floor(some) for key, some in floors.items()}
+    return measured, {MEASUREMENT: measured, TCB_FLOOR: highest}
+
+
 @lru_cache(maxsize=_VIEWS_REMEMBERED)
-def _boot_view(known: KnownBoot, sets: tuple[ReferenceSet, ...]) -> ReferenceView:
+def _boot_view(
+    kind: str,
+    known: KnownBoot,
+    sets: tuple[ReferenceSet, ...],
+    beside: tuple[ReferenceValue, ...],
+    sets_beside: tuple[ReferenceSet, ...],
+) -> ReferenceView:
     """Return the view of these records; nodes of one boot share it."""
     whole = [
         reference_overlap.whole(one, [_parsed(v) for v in known.values if v.set_name == one.name])
@@ -233,17 +317,20 @@ def _boot_view(known: KnownBoot, sets: tuple[ReferenceSet, ...]) -> ReferenceVie
     agreed = _entries(
         reference_overlap.boot, {", ".join(one.name for one in sets): whole} if whole else {}
     )
+    _, document = _by_digest(beside, sets_beside)
     return _view(
         {
-            MEASUREMENT: {},
-            TCB_FLOOR: {},
-            PCR: {key: {"sets": names} for key, names in known.registers},
+            **document,
+            kind: {key: {"sets": names} for key, names in known.registers},
             "boot": agreed,
             "nearest_boot": None if known.nearest is None else _nearest(known.nearest),
         },
         entries=agreed.values(),
-        matches=((PCR, key) for key, _ in known.registers),
-        sets=sets,
+        matches=(
+            *((kind, key) for key, _ in known.registers),
+            *((value.kind, value.key) for value in beside),
+        ),
+        sets=dict.fromkeys((*sets, *sets_beside)),
     )
 
 

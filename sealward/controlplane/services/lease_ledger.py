@@ -163,15 +163,28 @@ def exposure_after(lease: Lease, *, failure: FailureClass | None, cause: str) ->
     return lease.exposure
 
 
-def apply(tx: Transaction, changes: Iterable[LeaseChange], *, sequence: int) -> None:
-    """Store changes and the exposure ledger's lines in the deciding transaction."""
+def apply(
+    tx: Transaction, before: Iterable[Lease], changes: Iterable[LeaseChange], *, sequence: int
+) -> None:
+    """Store changes and the exposure ledger's lines in the deciding transaction.
+
+    Args:
+        tx: the deciding transaction.
+        before: the active leases that the changes were made from.
+        changes: what becomes of them, and new ones.
+        sequence: of the terms that tell the node.
+
+    Raises:
+        Conflict: `state_changed`, a lease is not as it was, or its workload has no room left.
+    """
+    read = {lease.lease_id: lease for lease in before}
     for change in changes:
         lease = replace(change.lease, sequence=sequence)
         if change.release is not None and change.lease.sequence == 0:
             _require_room(tx, change.release)
             tx.leases.add(lease, ledger_lines(change))
             continue
-        tx.leases.save(lease)
+        tx.leases.change(read[lease.lease_id], lease)
         if change.needs_keys:
             tx.leases.add_models(ledger_lines(change))
 

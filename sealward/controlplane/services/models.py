@@ -149,7 +149,8 @@ class Models:
         }
         entry_id = self.on.record(tx, AuditKind.model_registered, body, by=principal, now=now)
         registered = replace(model, entry_id=entry_id)
-        tx.models.add(registered)  # takes nothing away, so there is nothing to fence
+        tx.models.add(registered)
+        tx.epochs.bump(fences.workload(model.workload))  # takes nothing away: nothing to sweep
         return registered
 
 

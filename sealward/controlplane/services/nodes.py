@@ -1,4 +1,4 @@
-"""Nodes as administrators see and steer them: list, explain, admit, reject, retire, quarantine."""
+"""Nodes as administrators see and steer them: list, admit, reject, retire, quarantine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Final
 
 from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.audit import AuditKind
-from sealward.controlplane.domain.decisions import Decision
-from sealward.controlplane.domain.errors import Code, Conflict, NotFound, Refused
-from sealward.controlplane.domain.nodes import FailureClass, Node, NodeEvidence, NodeState
+from sealward.controlplane.domain.errors import Code, Conflict, Refused
+from sealward.controlplane.domain.nodes import FailureClass, Node, NodeState
 from sealward.controlplane.domain.platforms import PlatformState
 from sealward.controlplane.domain.principals import Principal
 from sealward.controlplane.domain.records import Page
@@ -21,8 +20,6 @@ from sealward.controlplane.services.administration import Body, Dependencies
 from sealward.controlplane.services.authorization import Right, require
 from sealward.controlplane.services.ports import Transaction
 from sealward.verifier.rats.result import Posture
-
-EXPLAINED_DECISIONS: Final = 10  # enough to see a change of posture and what came before it
 
 
 @unique
@@ -62,18 +59,6 @@ _KINDS: Final[Mapping[NodeMove, AuditKind]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Why a node stands where it stands.
-
-    `node` is None when it was refused before it became one.
-    """
-
-    node: Node | None
-    evidence: NodeEvidence | None
-    decisions: tuple[Decision, ...]  # newest first
-
-
 @dataclass(frozen=True, slots=True)
 class Nodes:
     """Use cases around nodes."""
@@ -99,36 +84,6 @@ class Nodes:
         """Return one node; NotFound(node_unknown)."""
         require(principal, Right.node_read)
         return self.on.database.read(lambda tx: tx.nodes.get(node_id))
-
-    def explain(self, principal: Principal, node_id: str) -> Explanation:
-        """Return the node's latest decisions, each reason with rule, claim, expected, actual, hint.
-
-        Raises:
-            Refused: forbidden; reasons name digests and floors, so this right is its own (F26).
-            NotFound: node_unknown, when nothing was ever decided about it.
-        """
-        require(principal, Right.node_explain)
-
-        def work(tx: Transaction) -> Explanation:
-            explanation = Explanation(
-                node=tx.nodes.find(node_id),
-                evidence=tx.evidence.find(node_id),
-                decisions=tx.decisions.latest(node_id, limit=EXPLAINED_DECISIONS),
-            )
-            if explanation.node is None and not explanation.decisions:
-                raise NotFound(Code.node_unknown, f"nothing is known about node {node_id}")
-            return explanation
-
-        return self.on.database.read(work)
-
-    def decisions(
-        self, principal: Principal, *, limit: int, after: str | None, node_id: str | None
-    ) -> Page[Decision]:
-        """List decisions, oldest first, of one node or of all, refused enrollments included."""
-        require(principal, Right.node_explain)
-        return self.on.database.read(
-            lambda tx: tx.decisions.page(limit=limit, after=after, node_id=node_id)
-        )
 
     def move(self, principal: Principal, node_id: str, move: NodeMove, *, reason: str) -> Node:
         """Admit or reject a pending node, or retire an admitted one.

@@ -16,8 +16,13 @@ from sealward.controlplane.services.administration import Body, Dependencies
 from sealward.controlplane.services.authorization import Right, require
 from sealward.controlplane.services.ports import Transaction
 
-# As the verifier writes them: the TEE, what kind of identity it is, and the identity.
-_PLATFORM_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,15}:[a-z][a-z0-9-]{0,15}:([0-9a-f]{2}){8,64}")
+# As the verifier writes them: the TEE, what kind of identity it is, and the identity. Two clouds
+# name their instances as they do everywhere else: AWS by "i-" and digits, Google by a number.
+_PLATFORM_ID: Final = re.compile(
+    r"[a-z][a-z0-9-]{0,15}:[a-z][a-z0-9-]{0,15}:([0-9a-f]{2}){8,64}"
+    r"|nitro:instance:i-[0-9a-f]{8,17}"
+    r"|google:instance:[0-9]{1,20}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Platforms:
         # SNP CHIP_ID is 64 bytes, a TDX PPID 16, digests of endorsement keys 32 or 48.
         if _PLATFORM_ID.fullmatch(platform_id) is None:
             raise inputs.invalid(
-                "the platform id is not of the form tee:kind:hex",
+                "the platform id is not of the form tee:kind:identity",
                 "copy it as `sealward node show` shows it",
             )
         inputs.text(note, "the note")
@@ -78,6 +83,8 @@ class Platforms:
             if state is PlatformState.denied:
                 cause = {"code": "platform_denied", "platform": platform_id}
                 self.on.fence(tx, fences.PLATFORM, cause, now)
+            else:
+                tx.epochs.bump(fences.PLATFORM)  # takes nothing away: nothing to sweep
             return platform
 
         return self.on.database.write(work)

@@ -1,4 +1,4 @@
-"""The parsed policies in force, cached by the fence of their kind."""
+"""The parsed policies in force, and other readings of decisions, kept by the fence over them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from sealward.controlplane.domain.activations import ActivationMode, PolicyActiv
 from sealward.controlplane.domain.policies import Layer, PolicyKind
 from sealward.controlplane.domain.policies_bundle import PolicyBundle
 from sealward.controlplane.domain.policy_engine import LayerPolicy
+from sealward.controlplane.services.fenced import Fenced
 from sealward.controlplane.services.policies import decode_bundle
 from sealward.controlplane.services.ports import Transaction
 
 _MAX_BUNDLES = 256  # parsed bundles kept; a tenant runs a handful
+_MAX_READINGS = 8192  # of a few hundred bytes: one for each platform, image and workload at least
 
 
 class PolicyBook:
@@ -21,9 +23,13 @@ class PolicyBook:
 
     What it keeps is derived from the database by digest and fence value, so replicas need not share
     it.
+
+    Attributes:
+        readings: what else decisions read under fences; each reader has keys of its own.
     """
 
     def __init__(self) -> None:
+        self.readings = Fenced(_MAX_READINGS)
         self._lock = threading.Lock()
         self._bundles: dict[str, PolicyBundle] = {}
         self._active: dict[tuple[str, PolicyKind], tuple[int, tuple[LayerPolicy, ...]]] = {}

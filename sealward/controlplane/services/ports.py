@@ -16,8 +16,13 @@ from typing import Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from sealward.controlplane.domain.keys import KeyContext, KeyPurpose
-from sealward.controlplane.services import repositories, workload_repositories
+from sealward.controlplane.domain.keys import DatedKey, KeyContext, KeyPurpose
+from sealward.controlplane.services import (
+    collateral_repository,
+    device_repository,
+    repositories,
+    workload_repositories,
+)
 
 T = TypeVar("T")
 
@@ -45,6 +50,10 @@ class Transaction(Protocol):
         """What is kept of the nodes' runtime logs."""
 
     @property
+    def devices(self) -> device_repository.Devices:
+        """Which node holds which device."""
+
+    @property
     def leases(self) -> repositories.Leases:
         """Leases and the exposure ledger."""
 
@@ -67,6 +76,10 @@ class Transaction(Protocol):
     @property
     def trust_anchors(self) -> repositories.TrustAnchors:
         """Trust anchors."""
+
+    @property
+    def collateral(self) -> collateral_repository.Collateral:
+        """Accepted collateral and its floors."""
 
     @property
     def workloads(self) -> workload_repositories.Workloads:
@@ -99,6 +112,10 @@ class Transaction(Protocol):
     @property
     def decisions(self) -> repositories.Decisions:
         """Decisions."""
+
+    @property
+    def attempts(self) -> repositories.Attempts:
+        """Refused attempts."""
 
     @property
     def sweeps(self) -> repositories.Sweeps:
@@ -174,6 +191,15 @@ class Keystore(Protocol):
 
     def unwrap(self, wrapped: bytes, context: KeyContext) -> bytes:
         """Decrypt; Refused(key_unusable) for any other context, KEK, format version or damage."""
+
+    def result_keys(self) -> tuple[DatedKey, ...]:
+        """Return the keys of attestation results that are kept, the one that signs first."""
+
+    def sign_result(self, spki: bytes, data: bytes) -> bytes:
+        """Return r and s, 32 bytes each, of ES256 over `data` by a kept key of results."""
+
+    def rotate_result_key(self, now: datetime, *, keep_previous: bool) -> None:
+        """Begin to sign results with a fresh key, and keep the one before it or none."""
 
 
 class Clock(Protocol):

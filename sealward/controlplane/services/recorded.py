@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 from sealward.controlplane.domain.nodes import NodeEvidence
 from sealward.controlplane.services.claims_document import ClaimsDocument
+from sealward.controlplane.services.submods import read_verdicts
 from sealward.verifier.rats.errors import MalformedEvidence
-from sealward.verifier.rats.result import Tier, Verdict, VerdictCode
+from sealward.verifier.rats.result import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,6 @@ def recorded(evidence: NodeEvidence) -> Recorded:
     """Return what is on record, whatever the row holds."""
     try:
         claims = ClaimsDocument.recorded(evidence.claims)
-        return Recorded(claims, _verdicts(claims), readable=True)
+        return Recorded(claims, read_verdicts(claims.values), readable=True)
     except (MalformedEvidence, AttributeError, KeyError, TypeError, ValueError):
         return Recorded(ClaimsDocument.empty(), (), readable=False)
-
-
-def _verdicts(claims: ClaimsDocument) -> tuple[Verdict, ...]:
-    items = cast("list[dict[str, str | int]]", claims.values["verdicts"])
-    return tuple(
-        Verdict(
-            code=VerdictCode(str(item["code"])),
-            claim=str(item["claim"]),
-            expected=str(item["expected"]),
-            actual=str(item["actual"]),
-            tier=Tier(int(item["tier"])),
-        )
-        for item in items
-    )

@@ -7,15 +7,25 @@
        {"kind": "pcr", "key": "<bank>/<index>/<hex value>", "value": {
           "name": "agent-image 1.2, kernel", "components": ["kernel"],
           "trust_config": null or "image"}},
+       {"kind": "register", "key": "<tee>/<name>/<hex value>", "value": {
+          "name": "agent-image 1.2, kernel", "components": ["kernel"],
+          "trust_config": null or "image"}},
        {"kind": "file", "key": "<hex digest>", "value": {"name": "/usr/bin/agent"}},
-       {"kind": "tcb_floor", "key": "snp/Milan", "value": {"bootloader": 3, "snp": 22, ...}}]}
+       {"kind": "tcb_floor", "key": "snp/Milan", "value": {"bootloader": 3, "snp": 22, ...}},
+       {"kind": "distrust", "key": "<name of a known break>", "value": {
+          "reason": "VCEK seed extractable", "published": "2026-05-20", "product": null or "Milan",
+          "platform_id": null or "snp:chip:...", "provider": null or "..."}}]}
 
 A `pcr` is one register of a TPM: it covers what was extended into it, which may be none of the
 components. All of a set together describe one boot (docs/specs/tpm-node.md 6, domain/boots.py).
 
+A `register` is the same of TDX, SGX, Nitro, CCA, PSA and CSV: all of a set describe one launch
+(domain/launches.py).
+
 A `file` is what a kernel may measure (docs/specs/ima-claims.md): it is matched by its digest alone,
-in the host. A policy sees a value of another kind as `data.reference[kind][key]`, and the boot that
-was quoted as `data.reference.boot`.
+in the host. A `distrust` entry takes trust away from hardware that all of its criteria name, and
+stands in sets of its own kind only (services/distrust.py). A policy sees a value of another kind as
+`data.reference[kind][key]`, and the boot that was quoted as `data.reference.boot`.
 """
 
 from __future__ import annotations
@@ -24,11 +34,11 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Final
 
-from sealward.controlplane.domain import boots
+from sealward.controlplane.domain import boots, launches
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.records import JsonText
 from sealward.controlplane.domain.reference_values import (
@@ -37,13 +47,13 @@ from sealward.controlplane.domain.reference_values import (
     MAX_DOCUMENT_VALUES,
     ReferenceValue,
 )
-from sealward.controlplane.services import inputs
+from sealward.controlplane.services import distrust, inputs
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import json
 
 _MAX_DEPTH: Final = 6
 _MAX_SVN: Final = 0xFFFF  # SVNs are 8 bits in SNP, 16 in TDX and SGX
-_MAX_LEVELS: Final = 32
+_MAX_LEVELS: Final = 40  # TDX has 33: 16 of SGX, 16 of its own, and the PCE
 
 _DIGEST_BYTES: Final = (32, 48, 64)  # SHA-256, SHA-384, SHA-512
 _FLOOR_KEY: Final = re.compile(r"[a-z0-9-]{1,32}/[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -86,6 +96,8 @@ def read(data: bytes) -> ReferenceDocument:
             raise _refused(f"{value.kind} {value.key} occurs twice")
         seen.add((value.kind, value.key))
     _refuse_mixture(read_values)
+    if len({value.kind == distrust.DISTRUST for value in read_values}) > 1:
+        raise _refused("a set names what to distrust or what to trust, and this one does both")
     return ReferenceDocument(
         name=name,
         not_after=_not_after(document["not_after"]),
@@ -158,6 +170,23 @@ def _pcr(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical
     return {**described, "trust_config": "image" if trusting else None}
 
 
+def _register(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
+    register = launches.register_of(key)
+    if register is None:
+        raise _refused(
+            f"{where}: key is not <tee>/<name>/<hex value> with a register of "
+            + ", ".join(sorted(launches.KINDS))
+        )
+    fields = _exactly(value, ("name", "components", "trust_config"), where)
+    described = _described(fields, where)
+    if fields["trust_config"] not in (None, "image"):
+        raise _refused(f'{where}: trust_config is neither null nor "image"')
+    trusting = fields["trust_config"] is not None
+    if not register.value.strip("0") and (trusting or described["components"]):
+        raise _refused(f"{where}: nothing was measured into {register.name}: it covers nothing")
+    return {**described, "trust_config": "image" if trusting else None}
+
+
 def _refuse_mixture(values: tuple[ReferenceValue, ...]) -> None:
     """Refuse registers that are not those of one boot; a set without any describes none."""
     read_registers = [boots.register_of(value.key) for value in values if value.kind == "pcr"]
@@ -165,6 +194,13 @@ def _refuse_mixture(values: tuple[ReferenceValue, ...]) -> None:
     against = boots.mixture(registers) if registers else None
     if against is not None:
         raise _refused(f"a set describes one boot of a TPM, and {against}")
+    read_launch = [launches.register_of(value.key) for value in values if value.kind == "register"]
+    launch = [register for register in read_launch if register is not None]
+    against = launches.mixture(launch) if launch else None
+    if against is not None:
+        raise _refused(f"a set describes one launch, and {against}")
+    if launch and registers:
+        raise _refused("a set describes one boot or one launch, and not both")
 
 
 def _described(fields: Json, where: str) -> Mapping[str, json.Canonical]:
@@ -196,12 +232,40 @@ def _tcb_floor(key: str, value: json.Value, where: str) -> Mapping[str, json.Can
     return floor
 
 
+def _distrust(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
+    _checked(inputs.name, key, f"{where}: key")
+    fields = _exactly(value, ("reason", "published", *distrust.CRITERIA), where)
+    reason, published = fields["reason"], fields["published"]
+    if not isinstance(reason, str) or not isinstance(published, str):
+        raise _refused(f"{where}: reason or published is not text")
+    try:
+        date.fromisoformat(published)
+    except ValueError:
+        raise _refused(f"{where}: published is not a date, such as 2026-05-20") from None
+    criteria: dict[str, json.Canonical] = {}
+    for name in distrust.CRITERIA:
+        one = fields[name]
+        if one is not None and not isinstance(one, str):
+            raise _refused(f"{where}: {name} is neither null nor text")
+        criteria[name] = (
+            None if one is None else _checked(inputs.text, one, f"{where}: {name}", least=1)
+        )
+    if not any(criteria.values()):
+        raise _refused(
+            f"{where}: without product, platform_id or provider it would name everything"
+        )
+    told = _checked(inputs.text, reason, f"{where}: reason", least=1)
+    return {**criteria, "reason": told, "published": published}
+
+
 _KINDS: Final[Mapping[str, Callable[[str, json.Value, str], Mapping[str, json.Canonical]]]] = (
     MappingProxyType(
         {
+            distrust.DISTRUST: _distrust,
             "file": _file,
             "measurement": _measurement,
             "pcr": _pcr,
+            "register": _register,
             "tcb_floor": _tcb_floor,
         }
     )

@@ -30,7 +30,9 @@ from sealward.controlplane.domain.reference_values import (
 from sealward.controlplane.services import inputs, reference_documents
 from sealward.controlplane.services.administration import Body, Dependencies
 from sealward.controlplane.services.authorization import Right, require
+from sealward.controlplane.services.distrust import DISTRUST
 from sealward.controlplane.services.ports import Transaction
+from sealward.verifier.rats.result import VerdictCode
 
 # What an administrator may do to a set; an absent entry is a refusal. Draining closes itself.
 TRANSITIONS: Final[Mapping[ReferenceSetState, frozenset[ReferenceSetState]]] = MappingProxyType(
@@ -158,6 +160,7 @@ class References:
         now = self.on.clock.now()
 
         def work(tx: Transaction) -> ReferenceValue:
+            _require_taking_back(tx, principal, name)
             current = tx.references.get_value(name, kind, key)
             if current.state is ReferenceValueState.withdrawn:
                 raise Conflict(Code.state_changed, f"{kind} {key} was withdrawn before")
@@ -228,6 +231,7 @@ class References:
         now = self.on.clock.now()
 
         def work(tx: Transaction) -> ReferenceSet:
+            _require_taking_back(tx, principal, name)
             current = tx.references.get_set(name)
             if to not in TRANSITIONS[current.state]:
                 raise Conflict(
@@ -247,7 +251,25 @@ class References:
         return moved
 
     def _fence(self, tx: Transaction, code: str, subject: Mapping[str, str], now: datetime) -> None:
-        self.on.fence(tx, fences.REFERENCE, {"code": code, **subject}, now)
+        """Fence; a distrust set is a cause of its own, which concerns nodes of the past as well."""
+        distrusts = _distrusts(tx, subject["set"])
+        cause = VerdictCode.DISTRUSTED.value if distrusts else code
+        self.on.fence(tx, fences.REFERENCE, {"code": cause, **subject}, now)
+
+
+def _distrusts(tx: Transaction, set_name: str) -> bool:
+    """Whether a set names what to distrust; such a set holds nothing else."""
+    return bool(tx.references.of_kind(set_name, DISTRUST))
+
+
+def _require_taking_back(tx: Transaction, principal: Principal, set_name: str) -> None:
+    """Refuse to lift distrust to whoever may only take access away: lifting it gives access.
+
+    Raises:
+        Refused: forbidden.
+    """
+    if _distrusts(tx, set_name):
+        require(principal, Right.reference_activate)
 
 
 def _refuse_withdrawn(tx: Transaction, set_name: str) -> None:

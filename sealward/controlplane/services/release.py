@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
+from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.horizon import Horizon, Limit, horizon
 from sealward.controlplane.domain.leases import Lease
@@ -33,6 +34,7 @@ from sealward.controlplane.services.facts import ReferenceView, rfc3339
 from sealward.controlplane.services.lease_ledger import Release
 from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Transaction
+from sealward.controlplane.services.submods import SUBMODS
 from sealward.protos.terms import Obligation
 from sealward.verifier.rats.result import Posture
 from sealward.verifier.wire import json
@@ -66,6 +68,17 @@ class WorkloadFacts:
     active_keys: frozenset[str]
     others: int
     held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grantable:
+    """What stands behind a workload until its fence moves: fields as of `WorkloadFacts`."""
+
+    workload: Workload
+    key: WorkloadKey
+    newest: tuple[ModelVersion, ...]
+    min_versions: Mapping[str, int]
+    active_keys: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,20 +158,42 @@ class Releaser:
     book: PolicyBook
 
     def read(
-        self, tx: Transaction, node: Node, asked: Iterable[str], epochs: Mapping[str, int]
+        self,
+        tx: Transaction,
+        node: Node,
+        asked: Iterable[str],
+        epochs: Mapping[str, int],
+        now: datetime,
     ) -> ReleaseFacts:
-        """Read what a decision about these workloads depends on."""
+        """Read what a decision about these workloads depends on.
+
+        Args:
+            tx: one snapshot.
+            node: whose leases count.
+            asked: names of workloads.
+            epochs: fence values of that snapshot, those of release policies and of each workload
+                among them.
+            now: instant of the decision.
+        """
         names = tuple(dict.fromkeys(asked))
         active = tx.leases.active_of_node(node.node_id)
         mine = {lease.workload for lease in active}
         workloads = {}
         keys = {}
         for name in names:
-            workload = tx.workloads.find(name)
-            if workload is None:
+            found = self._grantable(tx, name, epochs[fences.workload(name)], now)
+            if found is None:
                 continue
-            workloads[name] = _workload_facts(tx, workload, held=name in mine)
-            keys[name] = tx.workloads.latest_key(name)
+            held = name in mine
+            workloads[name] = WorkloadFacts(
+                workload=found.workload,
+                newest=found.newest,
+                min_versions=found.min_versions,
+                active_keys=found.active_keys,
+                others=tx.leases.count_active(name) - held,
+                held=held,
+            )
+            keys[name] = found.key
         return ReleaseFacts(
             policies=self.book.active(tx, PolicyKind.RELEASE, epochs),
             workloads=workloads,
@@ -172,6 +207,15 @@ class Releaser:
             },
             keys=keys,
         )
+
+    def _grantable(
+        self, tx: Transaction, name: str, epoch: int, now: datetime
+    ) -> _Grantable | None:
+        def read() -> tuple[_Grantable | None, None]:
+            workload = tx.workloads.find(name)
+            return (None if workload is None else _read_grantable(tx, workload)), None
+
+        return self.book.readings.get(("workload", tx.tenant, name), epoch, now, read)
 
     def release(self, facts: ReleaseFacts, case: Case) -> Released:
         """Decide every workload asked for; each one alone."""
@@ -214,7 +258,7 @@ def _concerns(policy: LayerPolicy, workload: Workload) -> bool:
     return True
 
 
-def _workload_facts(tx: Transaction, workload: Workload, *, held: bool) -> WorkloadFacts:
+def _read_grantable(tx: Transaction, workload: Workload) -> _Grantable:
     page = tx.models.page(workload.name, limit=MAX_PAGE, state=ModelState.active)
     newest: dict[str, ModelVersion] = {}
     lowest: dict[str, int] = {}
@@ -222,13 +266,12 @@ def _workload_facts(tx: Transaction, workload: Workload, *, held: bool) -> Workl
         lowest[model.name] = min(lowest.get(model.name, model.version), model.version)
         if model.name not in newest or newest[model.name].version < model.version:
             newest[model.name] = model
-    return WorkloadFacts(
+    return _Grantable(
         workload=workload,
+        key=tx.workloads.latest_key(workload.name),
         newest=tuple(newest.values()),
         min_versions=lowest,
         active_keys=frozenset(model.content_key_id for model in page.items),
-        others=tx.leases.count_active(workload.name) - held,
-        held=held,
     )
 
 
@@ -332,6 +375,7 @@ def _document(wanted: WorkloadFacts, case: Case) -> bytes:
                 "labels": labels,
                 "development": case.appraised.development,
                 "trust_vector": tier_names(case.appraised.vector),
+                **_devices(case.appraised),
             },
             "reference": list(case.reference.entries),
             "workload": {
@@ -345,6 +389,12 @@ def _document(wanted: WorkloadFacts, case: Case) -> bytes:
             "now": rfc3339(case.now),
         }
     )
+
+
+def _devices(appraised: Appraised) -> dict[str, json.Canonical]:
+    """Return the vectors of a composite's devices, and no member where there are none."""
+    vectors = {label: tier_names(vector) for label, vector in appraised.submods}
+    return {SUBMODS: vectors} if vectors else {}
 
 
 def _unknown(name: str) -> WorkloadDenial:

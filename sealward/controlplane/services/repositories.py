@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sealward.controlplane.domain.activations import PolicyActivation, PolicyRevision
+from sealward.controlplane.domain.attempts import Attempt
 from sealward.controlplane.domain.audit import AuditEntry, StoredCheckpoint
 from sealward.controlplane.domain.decisions import Decision
 from sealward.controlplane.domain.leases import Lease, LeasedModel, SignedTerms, WipeStatement
@@ -51,6 +52,16 @@ class Nodes(Protocol):
 
     def save(self, node: Node) -> None:
         """Overwrite everything but `terms_sequence`; NotFound(node_unknown)."""
+
+    def attested(self, node: Node) -> int:
+        """Store what an attestation changes in a node and return its next terms sequence.
+
+        `node` has the terms sequence that was read. Since every lease that is granted, and every
+        one that a sweep ends, counts it up, nobody else has granted or ended any meanwhile.
+
+        Raises:
+            Conflict: `state_changed`, the sequence has moved since, or the node is not there.
+        """
 
     def next_terms_sequence(self, node_id: str) -> int:
         """Count the node's terms up by one and return the new number; NotFound(node_unknown)."""
@@ -118,6 +129,13 @@ class Leases(Protocol):
 
     def save(self, lease: Lease) -> None:
         """Overwrite the lease; NotFound."""
+
+    def change(self, before: Lease, after: Lease) -> None:
+        """Overwrite an active lease that still is as it was read.
+
+        Raises:
+            Conflict: `state_changed`, it has ended, or its horizon has moved.
+        """
 
     def add_models(self, models: Iterable[LeasedModel]) -> None:
         """Add lines to the exposure ledger; a line that is already there stays as it is."""
@@ -220,6 +238,28 @@ class References(Protocol):
         self, kind: str, keys: Iterable[str], now: datetime
     ) -> tuple[tuple[str, str], ...]:
         """Return (key, set name) of the values in force for any of many keys of one kind."""
+
+    def in_force(self, kind: str, now: datetime) -> tuple[ReferenceValue, ...]:
+        """Return every value in force of one kind, by key: for kinds of which there are few."""
+
+    def near(
+        self,
+        kind: str,
+        *,
+        prefix: str = "",
+        length: int | None = None,
+        name: str | None = None,
+        limit: int,
+    ) -> tuple[ReferenceValue, ...]:
+        """Return values of a kind, in force or not, newest set first, to explain what was found.
+
+        Args:
+            kind: of the values.
+            prefix: what their key begins with.
+            length: characters of their key; None for any.
+            name: what they are called in their set, exactly; None for any.
+            limit: how many at most.
+        """
 
 
 class Policies(Protocol):
@@ -379,6 +419,28 @@ class Decisions(Protocol):
 
     def latest(self, node_id: str, *, limit: int) -> tuple[Decision, ...]:
         """Return a node's newest decisions, newest first."""
+
+    def before(self, decision: Decision, *, limit: int) -> tuple[Decision, ...]:
+        """Return a node's newest decisions before this one, newest first."""
+
+    def correlated(self, correlation_id: str) -> Decision | None:
+        """Return the newest decision that was answered with this correlation id, or None."""
+
+
+class Attempts(Protocol):
+    """Refused attempts by attempt_id, a bounded number of them."""
+
+    def add(self, attempt: Attempt) -> None:
+        """Insert, and forget the oldest above what is kept of a node and of strangers."""
+
+    def latest(self, node_id: str, *, limit: int) -> tuple[Attempt, ...]:
+        """Return the newest attempts under a node's key, newest first."""
+
+    def correlated(self, correlation_id: str) -> Attempt | None:
+        """Return the newest attempt that was answered with this correlation id, or None."""
+
+    def purge(self, before: datetime, *, limit: int) -> int:
+        """Forget up to `limit` attempts from before an instant; return how many."""
 
 
 class Sweeps(Protocol):

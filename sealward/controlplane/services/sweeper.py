@@ -28,6 +28,7 @@ from sealward.controlplane.domain.sweeps import Sweep, SweepState
 from sealward.controlplane.services import lease_ledger
 from sealward.controlplane.services.appraisal import Appraised, Appraiser, Subject
 from sealward.controlplane.services.claims_document import ClaimsDocument
+from sealward.controlplane.services.collateral_view import MATCH_KIND
 from sealward.controlplane.services.decision_record import Record, append_decision
 from sealward.controlplane.services.facts import AppraisalFacts, read_appraisal_facts
 from sealward.controlplane.services.lease_ledger import LeaseChange
@@ -35,16 +36,19 @@ from sealward.controlplane.services.policy_book import PolicyBook
 from sealward.controlplane.services.ports import Clock, Database, Transaction
 from sealward.controlplane.services.recorded import Recorded, recorded
 from sealward.controlplane.services.release import Case, ReleaseFacts, Releaser
+from sealward.controlplane.services.reverification import Again, Reverifier
 from sealward.controlplane.services.runtime_logs import MatchableLog, RuntimeLogs
 from sealward.controlplane.services.terms_issuer import TermsIssuer
 from sealward.controlplane.services.tpm_nodes import PLATFORM_PREFIX
 from sealward.protos.terms import TermsKind
 from sealward.verifier.rats.errors import MalformedEvidence
-from sealward.verifier.rats.result import Posture
+from sealward.verifier.rats.result import Posture, VerdictCode
 from sealward.verifier.wire import json
 
 _PAGE: Final = 64  # nodes between two stored cursors
 _ATTEMPTS: Final = 8  # a node that attests, or a fence that moves, while we look at it
+
+_COLLATERAL: Final = f"{fences.COLLATERAL}/"
 
 UNREADABLE: Final = "record_unreadable"
 
@@ -61,10 +65,11 @@ class _Visit(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """A node as one snapshot shows it."""
+    """A node as one snapshot shows it; `again` when its evidence was verified anew for this."""
 
     node: Node
     record: Recorded
+    again: Again | None
     appraisal: AppraisalFacts
     release: ReleaseFacts
     lapsed: tuple[Lease, ...]
@@ -86,6 +91,7 @@ class Sweeper:
     releaser: Releaser
     issuer: TermsIssuer
     runtime_logs: RuntimeLogs
+    reverifier: Reverifier
     ring: Callable[[str], None]
 
     def run(self) -> int:
@@ -166,7 +172,8 @@ class Sweeper:
 
     def _lower(self, node_id: str, sweep: Sweep, cause: dict[str, str]) -> bool:
         now = self.clock.now()
-        seen = self.database.read(lambda tx: self._see(tx, node_id, sweep, now))
+        again = self._again(node_id, sweep, now)
+        seen = self.database.read(lambda tx: self._see(tx, node_id, sweep, again, now))
         if seen is None:
             return False
         appraised = self._appraise(seen, now)
@@ -179,6 +186,16 @@ class Sweeper:
         self.ring(node_id)
         return True
 
+    def _again(self, node_id: str, sweep: Sweep, now: datetime) -> Again | None:
+        """Verify a node's evidence with the collateral of now, where that is the sweep's cause.
+
+        Before the snapshot, because it may read the database itself.
+        """
+        if not sweep.scope.startswith(_COLLATERAL):
+            return None
+        evidence = self.database.read(lambda tx: tx.evidence.find(node_id))
+        return None if evidence is None else self.reverifier.again(evidence, now)
+
     def _appraise(self, seen: _Seen, now: datetime) -> Appraised:
         appraised = self.appraiser.appraise(
             seen.appraisal,
@@ -187,6 +204,14 @@ class Sweeper:
             verdicts=seen.record.verdicts,
             now=now,
         )
+        if seen.again is not None and seen.again.refusal is not None:
+            return replace(
+                appraised,
+                posture=Posture.NONCOMPLIANT,
+                code=seen.again.refusal.code.value,
+                failure=FailureClass.collateral,
+                reasons=(seen.again.reason(), *appraised.reasons),
+            )
         if seen.record.readable:
             return appraised
         _log.error("recorded claims cannot be read", node=seen.node.node_id)
@@ -197,20 +222,36 @@ class Sweeper:
             failure=FailureClass.freshness,
         )
 
-    def _see(self, tx: Transaction, node_id: str, sweep: Sweep, now: datetime) -> _Seen | None:
+    def _see(
+        self, tx: Transaction, node_id: str, sweep: Sweep, again: Again | None, now: datetime
+    ) -> _Seen | None:
         node = tx.nodes.find(node_id)
         evidence = tx.evidence.find(node_id)
         if node is None or evidence is None:
             return None
         record, log = self._recorded(tx, evidence)
+        if again is not None:
+            if again.evidence_digest != evidence.evidence_digest:
+                raise Conflict(Code.state_changed, "the node attested meanwhile")
+            if again.claims is not None:
+                record = Recorded(again.claims, again.verdicts, readable=True)
         active = tx.leases.active_of_node(node_id)
         scopes = {fences.policy(PolicyKind.RELEASE), fences.node(node_id), sweep.scope}
         scopes |= {fences.workload(lease.workload) for lease in active}
-        facts = read_appraisal_facts(tx, self.book, record.claims, log, more_scopes=scopes, now=now)
+        facts = read_appraisal_facts(
+            tx, self.book, record.claims, log, more_scopes=scopes, now=now, holder=node_id
+        )
         workloads = [lease.workload for lease in active]
-        release = self.releaser.read(tx, node, workloads, facts.epochs)
+        release = self.releaser.read(tx, node, workloads, facts.epochs, now)
         lapsed = tx.leases.page(limit=MAX_PAGE, node_id=node_id, active=False).items
-        return _Seen(node=node, record=record, appraisal=facts, release=release, lapsed=lapsed)
+        return _Seen(
+            node=node,
+            record=record,
+            again=again,
+            appraisal=facts,
+            release=release,
+            lapsed=lapsed,
+        )
 
     def _recorded(
         self, tx: Transaction, evidence: NodeEvidence
@@ -285,16 +326,21 @@ class Sweeper:
         )
 
         def write(tx: Transaction) -> None:
-            tx.epochs.require(seen.appraisal.epochs)
+            tx.epochs.require(
+                {**seen.appraisal.epochs, **({} if seen.again is None else seen.again.epochs)}
+            )
             if tx.nodes.get(seen.node.node_id) != seen.node:
                 raise Conflict(Code.state_changed, "the node attested meanwhile")
             if tx.leases.active_of_node(seen.node.node_id) != seen.release.active:
                 raise Conflict(Code.state_changed, "a lease of this node ended meanwhile")
-            ended = tuple(c for c in changes if c.lease.ended == now)
+            # Told by what was active: one that lapsed this very millisecond is only exposed.
+            active = {lease.lease_id for lease in seen.release.active}
+            ended = tuple(c for c in changes if c.lease.lease_id in active)
             if ended:
                 issued = self.issuer.issue(
                     tx,
                     node_id=seen.node.node_id,
+                    sequence=tx.nodes.next_terms_sequence(seen.node.node_id),
                     kind=TermsKind.REVOCATION,
                     challenge=None,
                     leases=tuple(lease_ledger.lease_terms(c, received=now) for c in ended),
@@ -302,7 +348,7 @@ class Sweeper:
                     log_leaf=record.entry.leaf_hash,
                     now=now,
                 )
-                lease_ledger.apply(tx, ended, sequence=issued.sequence)
+                lease_ledger.apply(tx, seen.release.active, ended, sequence=issued.sequence)
             for change in changes:
                 if change not in ended:
                     tx.leases.save(change.lease)
@@ -318,8 +364,9 @@ def _nodes(
     """Return one page of the nodes that a sweep concerns, and where the next page begins."""
     if sweep.scope.startswith("node/"):
         return (sweep.scope.removeprefix("node/"),), None
-    if sweep.scope == fences.REFERENCE and "key" in cause:
-        matching = tx.evidence.matching(cause["kind"], cause["key"], limit=_PAGE, after=after)
+    rests_on = _rests_on(sweep, cause)
+    if rests_on is not None:
+        matching = tx.evidence.matching(*rests_on, limit=_PAGE, after=after)
         return matching.items, matching.after
     if sweep.scope == fences.PLATFORM:
         on_platform = tx.nodes.on_platform(cause["platform"], limit=_PAGE, after=after)
@@ -332,8 +379,22 @@ def _nodes(
         holders = sorted(node for node in _holders(tx, workload) if node > (after or ""))
         page = tuple(holders[:_PAGE])
         return page, page[-1] if len(holders) > _PAGE else None
-    everyone = tx.nodes.page(limit=_PAGE, after=after, state=NodeState.admitted)
+    # Distrust speaks of what hardware was worth all along: retired nodes held keys on it too.
+    everyone = tx.nodes.page(
+        limit=_PAGE,
+        after=after,
+        state=None if cause.get("code") == VerdictCode.DISTRUSTED else NodeState.admitted,
+    )
     return tuple(node.node_id for node in everyone.items), everyone.after
+
+
+def _rests_on(sweep: Sweep, cause: dict[str, str]) -> tuple[str, str] | None:
+    """Return what the nodes of a sweep rest on, as the index of evidence names it; None for any."""
+    if sweep.scope.startswith(_COLLATERAL):
+        return MATCH_KIND, sweep.scope.removeprefix(_COLLATERAL)
+    if sweep.scope == fences.REFERENCE and "key" in cause:
+        return cause["kind"], cause["key"]
+    return None
 
 
 def _holders(tx: Transaction, workload: str) -> set[str]:

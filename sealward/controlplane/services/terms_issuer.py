@@ -43,6 +43,7 @@ class TermsIssuer:
         tx: Transaction,
         *,
         node_id: str,
+        sequence: int,
         kind: TermsKind,
         challenge: bytes | None,
         leases: tuple[LeaseTerms, ...],
@@ -50,8 +51,7 @@ class TermsIssuer:
         log_leaf: bytes,
         now: datetime,
     ) -> IssuedTerms:
-        """Take the node's next sequence number, sign and store terms."""
-        sequence = tx.nodes.next_terms_sequence(node_id)
+        """Sign and store terms under `sequence`, which the caller has taken from the node."""
         payload = Terms(
             kind=kind,
             trust_domain=self.trust.trust_domain,

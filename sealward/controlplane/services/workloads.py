@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.horizon import CEILING
 from sealward.controlplane.domain.keys import KeyContext, WrapPurpose
@@ -97,6 +98,7 @@ class Workloads:
             )
             tx.workloads.add(workload)
             tx.workloads.add_key(key)
+            tx.epochs.bump(fences.workload(name))  # decisions have read that there is none
             made = _key_body(key)
             self.on.record(tx, AuditKind.workload_key_created, made, by=principal, now=now)
             for public in pinned:

@@ -36,7 +36,8 @@ explains(measured) if {
 
 # --- settings -----------------------------------------------------------------------------------
 
-given := data.sealward.appraisal.settings.ima
+# A whole path to settings that are not there would not load beside other settings in every engine.
+given := object.get(data.sealward.appraisal.settings, "ima", {})
 
 default configured := {}
 

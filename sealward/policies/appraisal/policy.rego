@@ -8,8 +8,9 @@
 #   all its conditions hold, so a claim that is missing or of another type counts against the node
 #   and never for it. Reasons only explain; no tier depends on one.
 #
-#   Here stands what is asked of every node and of a guest; a TPM gets its tiers from tpm.rego, and
-#   what may be run after boot stands in ima.rego.
+#   Here stands what is asked of every node and of an SEV-SNP guest. Other kinds of evidence get their
+#   tiers from files of their own (other.rego says which), devices beside the machine from
+#   devices.rego, and what may be run after boot stands in ima.rego.
 #
 #   Every node is appraised again and again, and nearly always it is in order. So short conditions
 #   stand where they are asked and have no rule of their own, which costs the engine ten times as
@@ -18,8 +19,10 @@ package sealward.appraisal
 
 import rego.v1
 
-trust_vector := data.sealward.appraisal.tpm.trust_vector if {
-	input.claims.tee == "tpm"
+trust_vector := data.sealward.appraisal.devices.trust_vector if {
+	is_object(input.claims.submods)
+} else := data.sealward.appraisal.other.trust_vector if {
+	input.claims.tee != "snp"
 } else := {
 	"instance-identity": instance_identity,
 	"configuration": configuration,
@@ -39,21 +42,38 @@ reasons contains reason if {
 	some reason in shortcomings
 }
 
-reasons contains data.sealward.appraisal.tpm.limit if input.claims.tee == "tpm"
+# No fault of the node, so it is said of one in order too.
+reasons contains reason if {
+	input.claims.tee != "snp"
+	some reason in data.sealward.appraisal.other.limits
+}
 
 in_order if {
 	not "contraindicated" in trust_vector
 	not "warning" in trust_vector
 	input.claims.development == false
+	not input.claims.submods # whose vectors stand deeper
 } else if {
 	not "contraindicated" in trust_vector
 	input.claims.tee == "tpm" # warns even in order
 	input.claims.development == false
+	not input.claims.submods
+}
+
+# What is not judged elsewhere is judged as a guest, and so is what does not say its kind.
+# (In two steps: under one `not`, engines differ about a kind that is missing.)
+guest if not other_kind
+
+other_kind if input.claims.tee != "snp"
+
+shortcomings contains reason if {
+	not guest
+	some reason in data.sealward.appraisal.other.shortcomings
 }
 
 shortcomings contains reason if {
-	input.claims.tee == "tpm"
-	some reason in data.sealward.appraisal.tpm.shortcomings
+	is_object(input.claims.submods)
+	some reason in data.sealward.appraisal.devices.shortcomings
 }
 
 shortcomings contains reason if some reason in data.sealward.appraisal.ima.reasons
@@ -142,7 +162,7 @@ shortcomings contains {
 	"actual": measured.digest,
 	"hint": "import and activate a reference set with this digest, or start the node from a listed image",
 } if {
-	not input.claims.tee == "tpm"
+	guest
 	some measured in measurements
 	not known(measured)
 }
@@ -160,8 +180,8 @@ shortcomings contains {
 	not in_time(object.get(entry, "not_after", "unsaid"))
 }
 
-matched := data.sealward.appraisal.tpm.boots if {
-	input.claims.tee == "tpm"
+matched := data.sealward.appraisal.other.entries if {
+	not guest
 } else := entries
 
 # --- configuration ------------------------------------------------------------------------------
@@ -223,7 +243,7 @@ shortcomings contains {
 	"actual": claim("host_data"),
 	"hint": "start the guest with HOST_DATA set to the digest of this control plane's trust configuration",
 } if {
-	not input.claims.tee == "tpm"
+	guest
 	some entry in entries
 	not trust_config_measured_by(entry)
 }
@@ -266,7 +286,7 @@ shortcomings contains {
 	"actual": claim("product"),
 	"hint": "activate a reference set that states the lowest TCB accepted for this product",
 } if {
-	not input.claims.tee == "tpm"
+	guest
 	not lowest_levels
 }
 
@@ -277,7 +297,7 @@ shortcomings contains {
 	"actual": level,
 	"hint": "update the platform's firmware, or place the node on an updated platform",
 } if {
-	not input.claims.tee == "tpm"
+	guest
 	hardware == "contraindicated"
 	some component, lowest in lowest_levels
 	level := object.get(input, ["claims", "tcb", "reported", component], null)
@@ -292,7 +312,7 @@ shortcomings contains {
 	"actual": level,
 	"hint": "commit the platform's firmware update so that it cannot be rolled back",
 } if {
-	not input.claims.tee == "tpm"
+	guest
 	hardware == "warning"
 	some component, lowest in lowest_levels
 	level := object.get(input, ["claims", "tcb", "committed", component], null)
@@ -319,7 +339,7 @@ shortcomings contains {
 	"actual": claim("memory_encrypted"),
 	"hint": "run the node as a confidential guest",
 } if {
-	not input.claims.tee == "tpm"
+	guest
 	not input.claims.memory_encrypted == true
 }
 
@@ -330,7 +350,7 @@ shortcomings contains {
 	"actual": claim("provider_in_tcb"),
 	"hint": "part of the guest's trusted code belongs to the provider; attest from a guest without one",
 } if {
-	not input.claims.tee == "tpm"
+	guest
 	not input.claims.provider_in_tcb == false
 }
 

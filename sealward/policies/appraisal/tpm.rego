@@ -2,7 +2,8 @@
 # title: What the shipped appraisal policy asks of a TPM
 # description: |
 #   A TPM measures and signs, but encrypts no memory and has no TCB to have a floor: its best is
-#   `warning`. These are its tiers; policy.rego answers with them where a guest has its own.
+#   `warning`. These are its tiers, and those of a virtual TPM of Google's; azure.rego takes what is
+#   said of a boot from here as well.
 package sealward.appraisal.tpm
 
 import rego.v1
@@ -18,8 +19,13 @@ trust_vector := {
 	"sourced-data": "none",
 }
 
-# Only what can be read, all of it or nothing.
-measurements := data.sealward.appraisal.measurements
+# Only what can be read, all of it or nothing. Azure's evidence measures the launch beside the boot.
+measurements := data.sealward.appraisal.measurements if {
+	not input.claims.azure
+} else := [measured |
+	some measured in data.sealward.appraisal.measurements
+	startswith(measured.name, "pcr")
+]
 
 # --- instance-identity --------------------------------------------------------------------------
 
@@ -27,7 +33,12 @@ default instance_identity := "contraindicated"
 
 instance_identity := data.sealward.appraisal.instance_identity if key_resident
 
-key_resident if input.claims.tpm.residency == "activated"
+key_resident if {
+	input.claims.tpm.residency == "activated"
+} else if {
+	input.claims.tee == "google-vtpm"
+	input.claims.tpm.residency == "certified" # by Google, who runs the TPM
+}
 
 shortcomings contains {
 	"code": "key_residency_unproven",
@@ -223,6 +234,6 @@ limit := {
 	"code": "tpm_only",
 	"claim": "claims.tee",
 	"expected": "a TEE that encrypts the memory of the guest",
-	"actual": "tpm",
+	"actual": input.claims.tee,
 	"hint": "a TPM cannot say who reads memory; run the node as a confidential guest for data above internal",
 }

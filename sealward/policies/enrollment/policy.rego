@@ -20,8 +20,14 @@ answer := "admit" if {
 posture_sufficient if {
 	input.posture == "compliant"
 } else if {
-	input.posture == "warning" # a TPM's best; what such a node may hold is the release policy's
-	input.claims.tee == "tpm"
+	input.posture == "warning" # the best of these; what such a node may hold is the release policy's
+	warns_in_order
+}
+
+warns_in_order if {
+	input.claims.tee in {"tpm", "google-vtpm", "psa", "hygon-csv", "nitro", "azure-snp", "azure-tdx"}
+} else if {
+	is_object(input.claims.submods) # of which nothing shows that they are in this machine
 }
 
 # --- who vouches for the platform ---------------------------------------------------------------
@@ -44,11 +50,11 @@ from_claims := {
 	"sealward/clock": input.claims.clock,
 }
 
-product_label := input.claims.product if not input.claims.tee == "tpm"
+product_label := input.claims.product if input.claims.tee == "snp"
 
-# "TPM 2.0" and what its vendor's certificate says, in the letters and the length of a label.
+# "TDX 1.5", or "TPM 2.0" and what its vendor's certificate says, in the letters and the length of a label.
 product_label := trim(substring(trim(spelled, "-."), 0, 63), "-.") if {
-	input.claims.tee == "tpm"
+	input.claims.tee != "snp"
 	is_string(input.claims.product)
 	spelled := regex.replace(input.claims.product, "[^A-Za-z0-9.]+", "-")
 }

@@ -104,6 +104,20 @@ test_a_tpm_with_more_than_a_warning_is_rejected if {
 	}
 }
 
+test_a_kind_whose_best_is_a_warning_is_admitted_with_it_and_no_other_is if {
+	every tee in ["google-vtpm", "psa", "nitro", "azure-snp", "azure-tdx"] {
+		answered(object.union(tpm, {"claims": {"tee": tee}})) == "admit"
+	}
+	every tee in ["snp", "tdx", "sgx", "cca", "", null] {
+		answered(object.union(tpm, {"claims": {"tee": tee}})) == "reject"
+	}
+}
+
+test_a_product_of_any_kind_is_spelled_as_a_label if {
+	labelled(changed({"claims": {"tee": "tdx", "product": "TDX 1.5"}}))["sealward/product"] == "TDX-1.5"
+	labelled(changed({"claims": {"tee": "nitro", "product": "AWS Nitro"}}))["sealward/product"] == "AWS-Nitro"
+}
+
 test_a_product_is_spelled_as_a_label if {
 	labelled(tpm)["sealward/product"] == "TPM-2.0-id-00001014-SW-TPM"
 	every product, label in {

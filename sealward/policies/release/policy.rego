@@ -60,18 +60,32 @@ reference := input.reference if is_array(input.reference)
 posture_sufficient if {
 	input.node.posture == "compliant"
 } else if {
-	tpm_only # it cannot say who reads memory, and warns of just that: any other doubt is one too many
-	count(warnings) > 0
-	count(warnings - {"hardware", "runtime-opaque"}) == 0
-}
-
-tpm_only if {
-	input.node.posture == "warning"
-	input.claims.tee == "tpm"
+	input.node.posture == "warning" # of what the kind of evidence can never show, and of nothing else
+	count(warnings) + count(device_warnings) > 0
+	count(warnings - inherent) == 0
+	count(device_warnings - {"hardware"}) == 0 # whether a device is in this machine
 }
 
 warnings := {name | some name, tier in input.node.trust_vector; tier == "warning"} if {
 	is_object(input.node.trust_vector)
+}
+
+device_warnings := {name |
+	is_object(input.node.submods)
+	some vector in input.node.submods
+	is_object(vector)
+	some name, tier in vector
+	tier in {"warning", "contraindicated"} # the latter passes under a development root only
+}
+
+# A TPM or a device's root of trust cannot say who reads memory; a hypervisor or paravisor of the
+# provider can read it.
+default inherent := set()
+
+inherent := {"hardware", "runtime-opaque"} if {
+	input.claims.tee in {"tpm", "google-vtpm", "psa", "hygon-csv"}
+} else := {"runtime-opaque"} if {
+	input.claims.tee in {"nitro", "azure-snp", "azure-tdx"}
 }
 
 shortcomings contains {
@@ -86,14 +100,29 @@ shortcomings contains {
 
 # --- data classes (F8b) -------------------------------------------------------------------------
 
-# What may be lost to whoever owns the machine. Classes are words of this installation: one that is
-# not listed here is above these.
+# What each class asks of the memory that will hold the data:
+#
+#     public, internal    nothing: it may be lost to whoever owns the machine
+#     confidential        encrypted, and not open to debugging
+#     restricted          that, and no code of the provider inside
+#
+# Classes are words of this installation: one that is not listed here asks for as much as the last.
 open_classes := {"public", "internal"}
 
 data_class_open if {
-	input.node.posture == "compliant"
-} else if {
 	input.workload.data_class in open_classes
+} else if {
+	memory_protected
+	input.workload.data_class == "confidential"
+} else if {
+	memory_protected
+	input.claims.provider_in_tcb == false
+}
+
+memory_protected if {
+	input.claims.memory_encrypted == true
+	input.claims.debug == false
+	input.claims.migratable == false
 }
 
 shortcomings contains {
@@ -101,10 +130,23 @@ shortcomings contains {
 	"claim": "workload.data_class",
 	"expected": concat(" or ", sort(open_classes)),
 	"actual": object.get(input, ["workload", "data_class"], null),
-	"hint": "a TPM cannot say who reads memory; run this workload on a confidential guest",
+	"hint": "nothing says that this node's memory is encrypted; run this workload on a confidential guest",
 } if {
 	posture_sufficient
 	not data_class_open
+	not memory_protected
+}
+
+shortcomings contains {
+	"code": "provider_in_tcb",
+	"claim": "claims.provider_in_tcb",
+	"expected": false,
+	"actual": object.get(input, ["claims", "provider_in_tcb"], null),
+	"hint": "the provider's code can read this node's memory; run this workload on a guest without any, or class its data confidential",
+} if {
+	posture_sufficient
+	not data_class_open
+	memory_protected
 }
 
 # --- the agent's own code (F4b) -----------------------------------------------------------------

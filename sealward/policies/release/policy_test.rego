@@ -98,8 +98,72 @@ test_a_workload_without_a_data_class_is_denied_to_a_tpm if {
 	codes(doc) == {"data_class_above_internal"}
 }
 
-test_a_compliant_node_may_have_any_data_class if {
-	allowed(changed({"workload": {"data_class": "secret"}, "claims": {"tee": "snp"}}))
+guarded := {"tee": "snp", "memory_encrypted": true, "debug": false, "migratable": false, "provider_in_tcb": false}
+
+test_a_node_with_encrypted_memory_and_no_provider_inside_may_have_any_data_class if {
+	every class in ["public", "internal", "confidential", "restricted", "secret", "", null] {
+		allowed(changed({"workload": {"data_class": class}, "claims": guarded}))
+	}
+}
+
+test_a_node_whose_memory_nobody_encrypts_gets_nothing_above_internal if {
+	every claim in [{"memory_encrypted": false}, {"memory_encrypted": null}, {"debug": true}, {"migratable": true}] {
+		every class in ["confidential", "restricted", "secret"] {
+			doc := changed({"workload": {"data_class": class}, "claims": object.union(guarded, claim)})
+			not allowed(doc)
+			codes(doc) == {"data_class_above_internal"}
+		}
+	}
+}
+
+test_a_provider_inside_may_see_confidential_data_and_nothing_above if {
+	paravisor := changed({
+		"node": {"posture": "warning", "trust_vector": object.union(vector, {"hardware": "affirming"})},
+		"claims": object.union(guarded, {"tee": "azure-snp", "provider_in_tcb": true}),
+	})
+	allowed(object.union(paravisor, {"workload": {"data_class": "confidential"}}))
+	every class in ["restricted", "secret"] {
+		doc := object.union(paravisor, {"workload": {"data_class": class}})
+		not allowed(doc)
+		codes(doc) == {"provider_in_tcb"}
+	}
+	doubted := object.union(paravisor, {"node": {"trust_vector": {"hardware": "warning"}}})
+	codes(doubted) == {"posture_not_compliant"}
+}
+
+test_a_nitro_enclave_may_have_data_up_to_internal if {
+	enclave := changed({
+		"node": {"posture": "warning", "trust_vector": object.union(vector, {"hardware": "affirming"})},
+		"claims": object.union(guarded, {"tee": "nitro", "provider_in_tcb": true, "memory_encrypted": false}),
+	})
+	allowed(enclave)
+	codes(object.union(enclave, {"workload": {"data_class": "confidential"}})) == {"data_class_above_internal"}
+}
+
+test_a_warning_about_where_a_device_is_denies_nothing_and_any_other_does if {
+	affirmed := object.union(vector, {"hardware": "affirming", "runtime-opaque": "affirming"})
+	bound := object.union(affirmed, {"hardware": "warning"})
+	doc := changed({
+		"node": {"posture": "warning", "trust_vector": affirmed, "submods": {"gpu-0": bound}},
+		"claims": guarded,
+	})
+	allowed(doc)
+	doubted := object.union(doc, {"node": {"submods": {"gpu-0": {"executables": "warning"}}}})
+	not allowed(doubted)
+	codes(doubted) == {"posture_not_compliant"}
+}
+
+# The host takes such a node with a warning in a development installation only.
+test_a_development_root_behind_a_device_denies_no_more_than_that_warning if {
+	affirmed := object.union(vector, {"hardware": "affirming", "runtime-opaque": "affirming"})
+	minted := object.union(affirmed, {"hardware": "contraindicated"})
+	doc := changed({
+		"node": {"posture": "warning", "trust_vector": affirmed, "submods": {"gpu-0": minted}},
+		"claims": guarded,
+	})
+	allowed(doc)
+	not allowed(object.union(doc, {"node": {"posture": "noncompliant"}}))
+	not allowed(object.union(doc, {"node": {"submods": {"gpu-0": {"executables": "contraindicated"}}}}))
 }
 
 test_a_warning_of_anything_but_a_tpm_is_denied if {

@@ -41,6 +41,21 @@ class DecisionRepository:
         query = _DECISIONS.select(self._scope, _D.node_id == node_id)
         return _DECISIONS.all(self._scope, query.order_by(_D.decision_id.desc()).limit(limit))
 
+    def before(self, decision: Decision, *, limit: int) -> tuple[Decision, ...]:
+        """Return a node's newest decisions before this one, newest first."""
+        query = _DECISIONS.select(
+            self._scope,
+            _D.node_id == decision.node_id,
+            _D.decision_id < decision.decision_id,
+        )
+        return _DECISIONS.all(self._scope, query.order_by(_D.decision_id.desc()).limit(limit))
+
+    def correlated(self, correlation_id: str) -> Decision | None:
+        """Return the newest decision that was answered with this correlation id, or None."""
+        query = _DECISIONS.select(self._scope, _D.correlation_id == correlation_id)
+        found = _DECISIONS.all(self._scope, query.order_by(_D.decision_id.desc()).limit(1))
+        return found[0] if found else None
+
 
 class SweepRepository:
     """services.repositories.Sweeps over SQL."""

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, assert_never
 
-from sqlalchemy import bindparam, func, literal_column, select
+from sqlalchemy import bindparam, func, literal_column, select, update
 
 from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.db.prepared import Prepared
 from sealward.controlplane.adapters.db.rows import Composite, Rows, Scope
+from sealward.controlplane.domain.errors import Code, Conflict
 from sealward.controlplane.domain.leases import (
     Bounded,
     Closed,
@@ -68,6 +69,15 @@ _OF_NODE: Final = Prepared(
 _LINES: Final = Prepared(
     _MODELS.fixed(_M.lease_id == bindparam("k_lease_id")).order_by(_M.model, _M.version)
 )
+_CHANGE: Final = Prepared(
+    update(tables.leases).where(
+        _L.tenant == bindparam("k_tenant"),
+        _L.lease_id == bindparam("k_lease_id"),
+        _L.state == LeaseState.active,
+        _L.not_after == bindparam("k_not_after"),
+    ),
+    columns=_LEASES.changing,
+)
 _COUNT: Final = Prepared(
     select(func.count()).where(
         _L.tenant == bindparam("k_tenant"),
@@ -99,6 +109,14 @@ class LeaseRepository:
     def save(self, lease: Lease) -> None:
         """Overwrite the lease; NotFound."""
         _LEASES.save(self._scope, lease)
+
+    def change(self, before: Lease, after: Lease) -> None:
+        """Overwrite an active lease that still is as it was read; Conflict(state_changed)."""
+        values = _LEASES.values(self._scope, after)
+        values["k_tenant"], values["k_lease_id"] = self._scope.tenant, before.lease_id
+        values["k_not_after"] = before.not_after
+        if _CHANGE.count(self._scope.connection, values) != 1:
+            raise Conflict(Code.state_changed, "a lease of this node ended meanwhile")
 
     def add_models(self, models: Iterable[LeasedModel]) -> None:
         """Add lines to the exposure ledger; a line that is already there stays as it is."""

@@ -11,7 +11,7 @@ from sqlalchemy import insert as insert_into
 from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.db.prepared import Prepared, Row
 from sealward.controlplane.adapters.db.rows import Rows, Scope, cursor, paged
-from sealward.controlplane.domain.errors import Code
+from sealward.controlplane.domain.errors import Code, Conflict
 from sealward.controlplane.domain.nodes import (
     Node,
     NodeEvidence,
@@ -41,6 +41,28 @@ _COUNT_UP: Final = Prepared(
     .where(*_THIS_NODE)
     .values(terms_sequence=_N.terms_sequence + 1)
     .returning(_N.terms_sequence)
+)
+# What an attestation says of a node. Its labels and its state are others' business, who may be
+# writing them at the same time.
+_ATTESTED_COLUMNS: Final = (
+    "posture",
+    "posture_code",
+    "failure_class",
+    "platform_id",
+    "provider",
+    "clock",
+    "agent_version",
+    "hpke_public",
+    "signing_public",
+    "ratchet_confirmed",
+    "ratchet_issued",
+    "last_attested",
+)
+_ATTESTED: Final = Prepared(
+    update(tables.nodes)
+    .where(*_THIS_NODE, _N.terms_sequence == bindparam("k_terms_sequence"))
+    .values(terms_sequence=_N.terms_sequence + 1),
+    columns=_ATTESTED_COLUMNS,
 )
 _THIS_NODES_MATCHES: Final = (
     _M.tenant == bindparam("k_tenant"),
@@ -80,6 +102,15 @@ class NodeRepository:
     def save(self, node: Node) -> None:
         """Overwrite everything but `terms_sequence`; NotFound(node_unknown)."""
         _NODES.save(self._scope, node)
+
+    def attested(self, node: Node) -> int:
+        """Store what an attestation changes and count the terms up; Conflict(state_changed)."""
+        values = {name: getattr(node, name) for name in _ATTESTED_COLUMNS}
+        values["k_tenant"], values["k_node_id"] = self._scope.tenant, node.node_id
+        values["k_terms_sequence"] = node.terms_sequence
+        if _ATTESTED.count(self._scope.connection, values) != 1:
+            raise Conflict(Code.state_changed, "other terms of this node came first")
+        return node.terms_sequence + 1
 
     def next_terms_sequence(self, node_id: str) -> int:
         """Count the node's terms up by one and return the new number; NotFound(node_unknown)."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BindParameter, and_, bindparam, exists, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, exists, func, or_, select, update
 
 from sealward.controlplane.adapters.db import tables
 from sealward.controlplane.adapters.db.prepared import Prepared
@@ -18,6 +18,7 @@ from sealward.controlplane.domain.reference_values import (
     ReferenceValue,
     ReferenceValueState,
 )
+from sealward.verifier.wire import json
 
 _SETS: Final = Rows(tables.reference_sets, ReferenceSet, ("name",), "reference set")
 _VALUES: Final = Rows(
@@ -57,6 +58,12 @@ _MATCHING: Final = Prepared(
     .join(tables.reference_sets, _OF_ITS_SET)
     .where(*_SET_IN_FORCE)
     .order_by(_V.kind, _V.key, _V.set_name)
+)
+_IN_FORCE: Final = Prepared(
+    _VALUES.fixed(_V.kind == bindparam("k_kind"), ~_WITHDRAWN_ANYWHERE)
+    .join(tables.reference_sets, _OF_ITS_SET)
+    .where(*_SET_IN_FORCE)
+    .order_by(_V.key, _V.set_name)
 )
 # Of thousands of keys, as a measurement list has them, in one statement: of a fixed size as well.
 _MANY: Final = 256
@@ -188,6 +195,33 @@ class ReferenceRepository:
             rows = _STANDING.rows(self._scope.connection, values | places)
             found += [(key, set_name) for key, set_name in rows]
         return tuple(sorted(found))
+
+    def in_force(self, kind: str, now: datetime) -> tuple[ReferenceValue, ...]:
+        """Return every value in force of one kind, by key."""
+        return _VALUES.fetch(self._scope, _IN_FORCE, k_kind=kind, k_now=now)
+
+    def near(
+        self,
+        kind: str,
+        *,
+        prefix: str = "",
+        length: int | None = None,
+        name: str | None = None,
+        limit: int,
+    ) -> tuple[ReferenceValue, ...]:
+        """Return values of a kind, in force or not, newest set first."""
+        wanted = [_V.kind == kind, _V.key >= prefix]
+        if prefix:
+            wanted.append(_V.key < prefix[:-1] + chr(ord(prefix[-1]) + 1))
+        if length is not None:
+            wanted.append(func.length(_V.key) == length)
+        if name is not None:  # the stored value is canonical: one spelling of one name
+            spelled = json.canonical({"name": name}).decode().strip("{}")
+            wanted.append(func.instr(_V.value, spelled) > 0)
+        query = _VALUES.select(self._scope, *wanted).join(tables.reference_sets, _OF_ITS_SET)
+        return _VALUES.all(
+            self._scope, query.order_by(_S.imported.desc(), _V.set_name, _V.key).limit(limit)
+        )
 
     def _mark(
         self,

@@ -94,13 +94,13 @@ class Rows(Generic[R]):
         self._values = attrgetter(*self._names)
         self._composite = composite
         stored = (*self._names, *(composite.columns if composite else ()))
-        self._changing = tuple(n for n in stored if n not in key and n not in frozen)
+        self.changing = tuple(n for n in stored if n not in key and n not in frozen)
         self.columns = tuple(table.c[name] for name in stored)
         self._first_pages: dict[tuple[tuple[str, ...], tuple[str, ...]], Prepared] = {}
         self._insert = Prepared(insert(table), columns=("tenant", *stored))
         self._find = Prepared(select(*self.columns).where(*self._this_row()))
         update = update_of(table).where(*self._this_row())
-        self._save = Prepared(update, columns=self._changing)
+        self._save = Prepared(update, columns=self.changing)
         self._remove = Prepared(delete(table).where(*self._this_row()))
 
     def of(self, row: Sequence[Any]) -> R:

@@ -37,6 +37,7 @@ from sealward.controlplane.adapters.db.columns import (
     tenant,
 )
 from sealward.controlplane.domain.activations import ActivationMode, ActivationState
+from sealward.controlplane.domain.attempts import AttemptCall
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.decisions import DecisionKind, Outcome
 from sealward.controlplane.domain.leases import LeaseState, WipeStatus
@@ -307,6 +308,18 @@ runtime_logs = Table(
     belongs("node_id", "nodes.node_id"),
 )
 
+device_holds = Table(
+    "device_holds",
+    metadata,
+    tenant(),
+    column("device", String),
+    column("node_id", String),
+    column("until_ms", INSTANT),
+    PrimaryKeyConstraint("tenant", "device", "node_id"),
+    belongs("node_id", "nodes.node_id"),
+    Index(None, "tenant", "until"),
+)
+
 node_reference_matches = Table(
     "node_reference_matches",
     metadata,
@@ -337,6 +350,25 @@ decisions = Table(
     column("entry_id", String),
     PrimaryKeyConstraint("tenant", "decision_id"),
     Index(None, "tenant", "node_id", "decision_id"),
+    Index(None, "tenant", "correlation_id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    tenant(),
+    column("attempt_id", String),
+    column("correlation_id", String),
+    column("node_id", String),  # no foreign key: of strangers, too
+    column("enrolled", Boolean),
+    column("call", closed(AttemptCall)),
+    column("code", String),
+    column("reason", Text),
+    column("at_ms", INSTANT),
+    PrimaryKeyConstraint("tenant", "attempt_id"),
+    Index(None, "tenant", "node_id", "attempt_id"),
+    Index(None, "tenant", "enrolled", "attempt_id"),
+    Index(None, "tenant", "correlation_id"),
 )
 
 workloads = Table(

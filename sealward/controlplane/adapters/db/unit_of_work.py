@@ -9,8 +9,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sealward.controlplane.adapters.db import engine, schema
+from sealward.controlplane.adapters.db.attempts import AttemptRepository
 from sealward.controlplane.adapters.db.audit import AuditRepository
+from sealward.controlplane.adapters.db.collateral import CollateralRepository
 from sealward.controlplane.adapters.db.decisions import DecisionRepository, SweepRepository
+from sealward.controlplane.adapters.db.devices import DeviceRepository
 from sealward.controlplane.adapters.db.fences import ChallengeRepository, EpochRepository
 from sealward.controlplane.adapters.db.leases import LeaseRepository
 from sealward.controlplane.adapters.db.nodes import EvidenceRepository, NodeRepository
@@ -63,6 +66,11 @@ class SqlTransaction:
         return RuntimeLogRepository(self._scope)
 
     @property
+    def devices(self) -> DeviceRepository:
+        """Which node holds which device."""
+        return DeviceRepository(self._scope)
+
+    @property
     def leases(self) -> LeaseRepository:
         """Leases and the exposure ledger."""
         return LeaseRepository(self._scope)
@@ -91,6 +99,11 @@ class SqlTransaction:
     def trust_anchors(self) -> TrustAnchorRepository:
         """Trust anchors."""
         return TrustAnchorRepository(self._scope)
+
+    @property
+    def collateral(self) -> CollateralRepository:
+        """Accepted collateral and its floors."""
+        return CollateralRepository(self._scope)
 
     @property
     def workloads(self) -> WorkloadRepository:
@@ -131,6 +144,11 @@ class SqlTransaction:
     def decisions(self) -> DecisionRepository:
         """Decisions."""
         return DecisionRepository(self._scope)
+
+    @property
+    def attempts(self) -> AttemptRepository:
+        """Refused attempts."""
+        return AttemptRepository(self._scope)
 
     @property
     def sweeps(self) -> SweepRepository:

@@ -9,23 +9,26 @@ from __future__ import annotations
 import hmac
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
     SECP256R1,
     EllipticCurvePrivateKey,
     generate_private_key,
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sealward.controlplane.adapters.keystore import key_files
-from sealward.controlplane.adapters.keystore.key_files import Secret
+from sealward.controlplane.adapters.keystore.key_files import DatedPrivateKey, Secret
 from sealward.controlplane.adapters.keystore.private_files import (
     DIRECTORY_MODE,
     read_private,
@@ -34,8 +37,8 @@ from sealward.controlplane.adapters.keystore.private_files import (
     write_private,
 )
 from sealward.controlplane.domain.errors import Code, Conflict, Refused
-from sealward.controlplane.domain.keys import KeyContext, KeyPurpose
-from sealward.controlplane.domain.records import RandomBytes
+from sealward.controlplane.domain.keys import DatedKey, KeyContext, KeyPurpose
+from sealward.controlplane.domain.records import RandomBytes, from_unix_ms
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.wire import json
 from sealward.verifier.wire.reader import Reader
@@ -51,13 +54,15 @@ SECRET_PURPOSES: Final = (*MAC_PURPOSES, KeyPurpose.ratchet, KeyPurpose.kek)
 
 # What keystores of an earlier release lack. Nothing at rest was made with such a key, so that a new
 # one is as good as one that got lost.
-LATER_PURPOSES: Final = (KeyPurpose.tpm_activation,)
+LATER_PURPOSES: Final = (KeyPurpose.tpm_activation, KeyPurpose.result)
+UNDATED: Final = from_unix_ms(0)  # a result key made by somebody without a clock; it is due
 
 _WRAP_FORMAT: Final = 1
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _MAX_PLAINTEXT: Final = 4096  # private keys; an X-Wing seed has 32 bytes
 _MAX_DERIVED: Final = 64
+_COORDINATE: Final = 32  # r and s of P-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,13 @@ class _Keys:
     certificates: Mapping[KeyPurpose, EllipticCurvePrivateKey]
     signing: Mapping[KeyPurpose, Ed25519PrivateKey]
     secrets: Mapping[KeyPurpose, tuple[Secret, ...]]
+    results: tuple[DatedPrivateKey, ...]
 
 
-def create(directory: Path, random_bytes: RandomBytes) -> None:
+def create(directory: Path, random_bytes: RandomBytes, now: datetime = UNDATED) -> None:
     """Make a keystore with fresh keys for every purpose; all of it or nothing.
+
+    `now` dates the keys that are replaced by age.
 
     Raises:
         Conflict(already_exists): there is something at `directory`.
@@ -83,7 +91,7 @@ def create(directory: Path, random_bytes: RandomBytes) -> None:
         shutil.rmtree(draft, ignore_errors=True)  # of a creation that was interrupted
         draft.mkdir(mode=DIRECTORY_MODE)
         for purpose in KeyPurpose:
-            write_private(_path(draft, purpose), _fresh(purpose, random_bytes))
+            write_private(_path(draft, purpose), _fresh(purpose, random_bytes, now))
         sync_directory(draft)
         draft.rename(directory)  # fails on a directory that appeared meanwhile, unless it is empty
         sync_directory(directory.parent)
@@ -95,7 +103,7 @@ def create(directory: Path, random_bytes: RandomBytes) -> None:
         ) from None
 
 
-def complete(directory: Path, random_bytes: RandomBytes) -> None:
+def complete(directory: Path, random_bytes: RandomBytes, now: datetime = UNDATED) -> None:
     """Add the keys of purposes that came later to a keystore of an earlier release.
 
     Raises:
@@ -106,7 +114,7 @@ def complete(directory: Path, random_bytes: RandomBytes) -> None:
         for purpose in LATER_PURPOSES:
             path = _path(directory, purpose)
             if not path.exists():
-                _replace(path, _fresh(purpose, random_bytes))
+                _replace(path, _fresh(purpose, random_bytes, now))
     except OSError as error:
         raise Refused(
             Code.keystore_refused,
@@ -132,13 +140,7 @@ class FileKeystore:
         """Return the public key: 32 raw bytes (Ed25519) or DER SubjectPublicKeyInfo (the CAs)."""
         if purpose in SIGNING_PURPOSES:
             return self._keys.signing[purpose].public_key().public_bytes_raw()
-        return (
-            self.private_for_certificates(purpose)
-            .public_key()
-            .public_bytes(
-                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-        )
+        return _spki(self.private_for_certificates(purpose))
 
     def sign(self, purpose: KeyPurpose, data: bytes) -> bytes:
         """Return the 64-byte Ed25519 signature over `data`."""
@@ -209,8 +211,26 @@ class FileKeystore:
         fresh = key_files.new_secret(purpose, self._random_bytes)
         rotated = (fresh, self._keys.secrets[purpose][0])
         _replace(_path(self._directory, purpose), key_files.secret_lines(rotated))
-        secrets = {**self._keys.secrets, purpose: rotated}
-        self._keys = _Keys(self._keys.certificates, self._keys.signing, secrets)
+        self._keys = replace(self._keys, secrets={**self._keys.secrets, purpose: rotated})
+
+    def result_keys(self) -> tuple[DatedKey, ...]:
+        """Return the kept keys of attestation results, the one that signs first."""
+        return tuple(DatedKey(one.made, _spki(one.key)) for one in self._keys.results)
+
+    def sign_result(self, spki: bytes, data: bytes) -> bytes:
+        """Return r and s, 32 bytes each; Refused(keystore_refused) for a key that is not kept."""
+        for one in self._keys.results:
+            if _spki(one.key) == spki:
+                r, s = decode_dss_signature(one.key.sign(data, ECDSA(hashes.SHA256())))
+                return r.to_bytes(_COORDINATE, "big") + s.to_bytes(_COORDINATE, "big")
+        raise Refused(Code.keystore_refused, "this result key was replaced", "use the current one")
+
+    def rotate_result_key(self, now: datetime, *, keep_previous: bool) -> None:
+        """Begin to sign results with a fresh key."""
+        fresh = DatedPrivateKey(now, generate_private_key(SECP256R1()))
+        results = (fresh, *(self._keys.results[:1] if keep_previous else ()))
+        _replace(_path(self._directory, KeyPurpose.result), key_files.dated_pems(results))
+        self._keys = replace(self._keys, results=results)
 
 
 def _path(directory: Path, purpose: KeyPurpose) -> Path:
@@ -226,7 +246,15 @@ def _replace(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
-def _fresh(purpose: KeyPurpose, random_bytes: RandomBytes) -> bytes:
+def _spki(key: EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _fresh(purpose: KeyPurpose, random_bytes: RandomBytes, now: datetime) -> bytes:
+    if purpose is KeyPurpose.result:
+        return key_files.dated_pems((DatedPrivateKey(now, generate_private_key(SECP256R1())),))
     if purpose in CERTIFICATE_PURPOSES:
         return key_files.private_pem(generate_private_key(SECP256R1()))
     if purpose in SIGNING_PURPOSES:
@@ -242,6 +270,7 @@ def _load(directory: Path) -> _Keys:
         certificates={p: key_files.read_p256(paths[p], files[p]) for p in CERTIFICATE_PURPOSES},
         signing={p: key_files.read_ed25519(paths[p], files[p]) for p in SIGNING_PURPOSES},
         secrets={p: key_files.read_secrets(paths[p], files[p], p) for p in SECRET_PURPOSES},
+        results=key_files.read_dated_p256(paths[KeyPurpose.result], files[KeyPurpose.result]),
     )
 
 

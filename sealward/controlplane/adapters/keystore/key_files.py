@@ -1,10 +1,16 @@
-"""How each kind of key lies in its file: PKCS#8 PEM, or lines of hex for symmetric keys."""
+"""How each kind of key lies in its file.
+
+PKCS#8 PEM; lines of hex for symmetric keys; and for keys that are replaced by age, PEM below a line
+with the Unix milliseconds of their making, the newest first.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.keys import KeyPurpose
+from sealward.controlplane.domain.records import from_unix_ms, unix_ms
 
 SECRET_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
+
+_DATED: Final = re.compile(
+    rb"made ([0-9]{1,14})\n(-----BEGIN PRIVATE KEY-----\n[^-]+-----END PRIVATE KEY-----\n)"
+)
+_MAX_DATED: Final = 2  # the one that signs, and the one before it
 
 _PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -27,6 +39,14 @@ class Secret:
 
     key_id: str
     value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DatedPrivateKey:
+    """A P-256 key and when it was made."""
+
+    made: datetime
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
 
 
 def new_secret(purpose: KeyPurpose, random_bytes: Callable[[int], bytes]) -> Secret:
@@ -76,6 +96,22 @@ def read_secrets(path: Path, content: bytes, purpose: KeyPurpose) -> tuple[Secre
     if any(len(value) != SECRET_BYTES for value in values):
         raise _damaged(path)
     return secrets
+
+
+def dated_pems(keys: tuple[DatedPrivateKey, ...]) -> bytes:
+    """Return the file content of dated keys, the newest first."""
+    return b"".join(b"made %d\n%b" % (unix_ms(one.made), private_pem(one.key)) for one in keys)
+
+
+def read_dated_p256(path: Path, content: bytes) -> tuple[DatedPrivateKey, ...]:
+    """Return one or two dated keys; Refused(keystore_refused) for anything else."""
+    keys = tuple(
+        DatedPrivateKey(from_unix_ms(int(made)), read_p256(path, pem))
+        for made, pem in _DATED.findall(content)
+    )
+    if not 0 < len(keys) <= _MAX_DATED or dated_pems(keys) != content:
+        raise _damaged(path)
+    return keys
 
 
 def _secret(purpose: KeyPurpose, value: bytes) -> Secret:

@@ -31,6 +31,7 @@ ACCEPTED = (
     ("labels", {}),
     ("note", ""),
     ("lifetime_seconds", 1),
+    ("revoke", True),
 )
 # Moves of a node that are their own reason; quarantine shares a right with them and has a test.
 NO_REASON_NEEDED = {Right.node_admit, Right.node_restrict}

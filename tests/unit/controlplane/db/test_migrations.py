@@ -35,7 +35,8 @@ from sealward.controlplane.domain.errors import Code, Refused
 from sealward.controlplane.domain.trust_anchors import AnchorKind
 
 FIRST, SECOND = "0001", "0002"
-NEW = {FIRST: {"trust_anchors", "runtime_logs"}, SECOND: {"runtime_logs"}}  # since then
+_SINCE_SECOND = {"runtime_logs", "collateral", "collateral_floors", "attempts", "device_holds"}
+NEW = {FIRST: {"trust_anchors", *_SINCE_SECOND}, SECOND: _SINCE_SECOND}  # tables since then
 
 
 def installation_of(folder: Path, revision: str) -> dict[str, list[tuple[object, ...]]]:

@@ -7,6 +7,7 @@ import secrets
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from sealward.controlplane.adapters.keystore import file
 from sealward.controlplane.adapters.keystore.file import FileKeystore
 from sealward.controlplane.domain.errors import Code, Conflict, DomainError, Refused
-from sealward.controlplane.domain.keys import KeyContext, KeyPurpose, WrapPurpose
+from sealward.controlplane.domain.keys import KeyContext, KeyPurpose, WrapPurpose, published
+from sealward.verifier.rats.result_keys import ResultKey
 
 CONTEXT = KeyContext(
     purpose=WrapPurpose.workload_private, tenant="default", workload="classify", version=1
@@ -244,6 +246,32 @@ def test_a_challenge_outlives_one_rotation_and_not_two(directory: Path, keystore
     for store in (keystore, reloaded):
         assert not store.verify_mac(purpose, key_id, b"data", tag)
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+
+
+def test_results_are_signed_by_the_newest_key_and_published_until_the_last_one_has_ended(
+    directory: Path, keystore: FileKeystore
+):
+    first = keystore.result_keys()[0]
+    made = first.made + timedelta(days=90)
+    keystore.rotate_result_key(made, keep_previous=True)
+    for store in (keystore, FileKeystore(directory, secrets.token_bytes)):
+        second, kept = store.result_keys()
+        assert (second.made, kept) == (made, first)
+        assert second.spki != first.spki
+        for key in (second, kept):
+            signature = store.sign_result(key.spki, b"data")
+            assert ResultKey.from_spki(key.spki).verifies(signature, b"data")
+            assert not ResultKey.from_spki(key.spki).verifies(signature, b"datb")
+        assert published((second, kept), made + timedelta(minutes=59)) == (second, kept)
+        assert published((second, kept), made + timedelta(hours=1)) == (second,)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+
+
+def test_a_result_key_that_was_replaced_signs_nothing(keystore: FileKeystore):
+    first = keystore.result_keys()[0]
+    keystore.rotate_result_key(first.made + timedelta(days=1), keep_previous=False)
+    assert len(keystore.result_keys()) == 1
+    assert refusal(keystore.sign_result, first.spki, b"data").code is Code.keystore_refused
 
 
 def test_derived_secrets_depend_on_info(shared: FileKeystore):

@@ -65,10 +65,19 @@ def test_versions_only_go_up_withdrawn_ones_included(plane: AdminPlane) -> None:
 
 def test_a_withdrawn_version_fences_its_workload_once(plane: AdminPlane) -> None:
     alice = plane.administrator().principal
-    plane.services.models.register(alice, "scoring", registration(create(plane, alice)))
-    plane.services.models.withdraw(alice, "scoring", "demo", 1, reason="wrong")
     scope = "workload/scoring"
-    assert plane.database.read(lambda tx: tx.epochs.read([scope])) == {scope: 1}
+
+    def epoch() -> int:
+        return plane.database.read(lambda tx: tx.epochs.read([scope])[scope])
+
+    key = create(plane, alice)
+    created = epoch()
+    plane.services.models.register(alice, "scoring", registration(key))
+    registered = epoch()
+    assert registered > created  # what decisions have read of the workload holds no more
+    assert plane.wake.calls == 0  # and no lease has to end for it
+    plane.services.models.withdraw(alice, "scoring", "demo", 1, reason="wrong")
+    assert epoch() == registered + 1
     assert plane.wake.calls == 1
     with pytest.raises(Conflict):
         plane.services.models.withdraw(alice, "scoring", "demo", 1, reason="wrong")

@@ -77,9 +77,9 @@ def test_a_reason_is_one_printable_line(plane: AdminPlane, reason: str) -> None:
 def test_a_refused_enrollment_explains_itself_though_there_is_no_node(plane: AdminPlane) -> None:
     alice = plane.administrator().principal
     with pytest.raises(NotFound):
-        plane.services.nodes.explain(alice, NODE_ID)
+        plane.services.explanations.of_node(alice, NODE_ID)
     decision = plane.add_decision()
-    explained = plane.services.nodes.explain(alice, NODE_ID)
+    explained = plane.services.explanations.of_node(alice, NODE_ID)
     assert explained.node is None
     assert explained.decisions == (decision,)
 
@@ -89,7 +89,7 @@ def test_decisions_are_explained_newest_first(plane: AdminPlane) -> None:
     plane.add_node()
     for number in range(12):
         plane.add_decision(decision_id=f"{number:032x}")
-    explained = plane.services.nodes.explain(alice, NODE_ID)
+    explained = plane.services.explanations.of_node(alice, NODE_ID)
     ids = [int(decision.decision_id, 16) for decision in explained.decisions]
     assert ids == list(range(11, 1, -1))
 

@@ -110,23 +110,40 @@ def test_join_tokens_carry_sorted_labels_and_a_budget(plane: AdminPlane) -> None
         create(alice, lifetime=join_tokens.MAX_LIFETIME + timedelta(seconds=1))
 
 
-def test_denying_a_platform_fences_and_allowing_it_does_not(plane: AdminPlane) -> None:
+def test_denying_a_platform_sweeps_and_allowing_it_only_moves_the_fence(plane: AdminPlane) -> None:
     alice = plane.administrator().principal
 
     def epoch() -> int:
         return plane.database.read(lambda tx: tx.epochs.read(["platform"])["platform"])
 
     plane.services.platforms.allow(alice, PLATFORM, note="rack 4")
-    assert (epoch(), plane.wake.calls) == (0, 0)
+    assert (epoch(), plane.wake.calls) == (1, 0)
     denied = plane.services.platforms.deny(alice, PLATFORM, note="stolen")
     assert denied.state is PlatformState.denied
-    assert (epoch(), plane.wake.calls) == (1, 1)
+    assert (epoch(), plane.wake.calls) == (2, 1)
     assert plane.database.read(lambda tx: tx.platforms.find(PLATFORM)) == denied
 
 
 @pytest.mark.parametrize(
     "platform_id",
-    ["", "0", "02" * 64, "snp:chip:" + "ZZ" * 32, "snp:chip:" + "00" * 7, "snp:chip:" + "00" * 65],
+    [
+        *("snp:chip:" + "ab" * 64, "tpm:ek:" + "cd" * 32, "intel:piid:" + "01" * 16),
+        *("nitro:instance:i-0123456789abcdef0", "nitro:instance:i-01234567"),
+        *("google:instance:18446744073709551615", "google:instance:7"),
+    ],
+)
+def test_a_platform_is_named_as_the_verifier_names_it(plane: AdminPlane, platform_id: str) -> None:
+    alice = plane.administrator().principal
+    assert plane.services.platforms.allow(alice, platform_id).platform_id == platform_id
+
+
+@pytest.mark.parametrize(
+    "platform_id",
+    [
+        *("", "0", "02" * 64, "snp:chip:" + "ZZ" * 32, "snp:chip:" + "00" * 7),
+        *("snp:chip:" + "00" * 65, "snp:instance:i-0123456789abcdef0", "nitro:instance:i-"),
+        *("nitro:instance:i-0123456789ABCDEF0", "google:instance:" + "1" * 21, "google:instance:"),
+    ],
 )
 def test_what_is_no_platform_id_is_refused(plane: AdminPlane, platform_id: str) -> None:
     alice = plane.administrator().principal

@@ -166,7 +166,7 @@ def test_an_unknown_measurement_gets_no_key_and_says_why(here: World) -> None:
     (state,) = lease_states(here, instance).values()
     assert state == ("ended", "unknown_measurement", "open")
     assert here.rows("SELECT exposure_reason FROM leases") == [("unknown_measurement",)]
-    decisions = here.plane.admin.nodes.explain(here.admin, instance.node_id).decisions
+    decisions = here.plane.admin.explanations.of_node(here.admin, instance.node_id).decisions
     (refused,) = (d for d in decisions if d.code == "unknown_measurement")
     assert GOOD.hex() in refused.reasons
 
@@ -316,3 +316,25 @@ def test_a_fence_that_never_stands_still_grants_nothing(here: World) -> None:
 
 def _bump(here: World) -> None:
     here.plane.database.write(lambda tx: tx.epochs.bump("reference"))
+
+
+def test_what_others_write_of_a_node_meanwhile_stands(tmp_path: Path) -> None:
+    """An attestation writes what it has found, and not the labels that it has read."""
+    labelled = (("rack", "4"),)
+    with world(tmp_path) as here:
+        instance = leased(here)
+        database = here.plane.database
+
+        def label() -> None:
+            database.write(
+                lambda tx: tx.nodes.save(
+                    replace(tx.nodes.get(instance.node_id), labels_assigned=labelled)
+                )
+            )
+
+        hooked = HookedDatabase(database, before_write=label)
+        service = replace(here.plane.attestation, database=hooked)
+        service.attest(instance.attest_call(instance.presented(here, Purpose.ATTEST)))
+        node = database.read(lambda tx: tx.nodes.get(instance.node_id))
+        assert node.labels_assigned == labelled
+        assert node.last_attested == here.clock.now()

@@ -14,7 +14,16 @@ from fakes.control_plane import settings, world
 from sealward.controlplane import bootstrap
 from sealward.controlplane.domain.errors import Refused
 
-NEW = ("trust_anchors", "runtime_logs")  # tables since the first release
+# Tables and indices since the first release.
+NEW = (
+    "trust_anchors",
+    "runtime_logs",
+    "collateral",
+    "collateral_floors",
+    "attempts",
+    "device_holds",
+)
+INDICES = ("ix_decisions_tenant_correlation_id",)
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
@@ -52,6 +61,8 @@ def test_the_data_folder_of_the_first_release_opens_and_takes_trust_anchors(
     with closing(sqlite3.connect(data / "sealward.db")) as connection, connection:
         for table in NEW:
             connection.execute(f"DROP TABLE {table}")
+        for index in INDICES:
+            connection.execute(f"DROP INDEX {index}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     with world(tmp_path) as here:
         assert here.content(without=NEW) == before

@@ -64,12 +64,12 @@ def test_a_production_installation_refuses_minted_evidence(tmp_path: Path) -> No
     try:
         admin, token = furnish(plane)
         here = World(plane=plane, clock=clock, admin=admin, token=token)
-        before = here.content(without=("spent_challenges",))
+        before = here.content(without=("spent_challenges", "attempts"))
         with pytest.raises(Refused) as caught:
             Instance(plane.trust).enroll(here)
         assert caught.value.code is Code.evidence_refused
         assert "root" in caught.value.detail
-        assert here.content(without=("spent_challenges",)) == before
+        assert here.content(without=("spent_challenges", "attempts")) == before
     finally:
         plane.close()
 
@@ -93,7 +93,7 @@ def test_every_record_about_a_development_node_says_so(here: World) -> None:
     )
     assert len(bodies) == 2
     assert all('"development":true' in str(body) for (body,) in bodies)
-    decisions = here.plane.admin.nodes.explain(here.admin, instance.node_id).decisions
+    decisions = here.plane.admin.explanations.of_node(here.admin, instance.node_id).decisions
     assert all('"development_root"' in decision.reasons for decision in decisions)
     assert all('"hardware":' in decision.trust_vector for decision in decisions)
 

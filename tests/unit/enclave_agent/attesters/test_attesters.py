@@ -33,6 +33,8 @@ from sealward.enclave_agent.attesters.sev_guest import SevGuest
 from sealward.enclave_agent.attesters.snp import SnpAttester
 from sealward.enclave_agent.attesters.tdx import MAX_EVENT_LOG, TdxAttester
 from sealward.enclave_agent.attesters.tpm import attester as tpm
+from sealward.verifier.formats.dcap import evidence as dcap_evidence
+from sealward.verifier.formats.nitro import evidence as nitro_evidence
 from sealward.verifier.formats.snp import report as snp_report
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.development import import_root
@@ -205,13 +207,13 @@ def test_tdx_evidence_is_the_quote_and_the_event_log(tmp_path: Path) -> None:
         tdx_attester(log).collect(BOUND)
 
 
-def test_tdx_and_nitro_evidence_is_unsupported_by_this_release(tmp_path: Path) -> None:
-    """The verifiers come later; until then the control plane refuses by name, and skips nothing."""
-    for attester in (tdx_attester(tmp_path / "none"), NitroAttester(FakeNsm())):
-        with pytest.raises(RefusedEvidence) as caught:
-            verifier().verify(attester.collect(BOUND).cmw, snp_fixtures.NOW)
-        assert caught.value.code is Code.UNSUPPORTED_FORMAT
-        assert attester.kind in str(caught.value.actual)
+def test_what_the_tdx_and_nitro_attesters_send_is_what_the_verifier_reads(tmp_path: Path) -> None:
+    td = decode(tdx_attester(tmp_path / "none").collect(BOUND).cmw)
+    nitro = decode(NitroAttester(FakeNsm()).collect(BOUND).cmw)
+    assert isinstance(td, Record)
+    assert isinstance(nitro, Record)
+    assert dcap_evidence.parse_tdx(td.value).event_log is None
+    assert nitro_evidence.parse(nitro.value)
 
 
 @pytest.mark.parametrize("size", [0, 32, 63, 65])

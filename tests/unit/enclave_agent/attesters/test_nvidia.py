@@ -20,14 +20,12 @@ from fakes.nvml import FakeDriver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealward.controlplane.adapters.evidence_verifier import LibraryVerifier
 from sealward.enclave_agent.attesters import nvidia_nvml, registry
 from sealward.enclave_agent.attesters.nsm import NitroAttester
 from sealward.enclave_agent.attesters.nvidia import NvidiaAttester
 from sealward.enclave_agent.attesters.nvidia_nvml import MAX_GPUS, Gpus
 from sealward.enclave_agent.attesters.port import AttesterUnavailable, Evidence
-from sealward.verifier.pki.anchors import TrustAnchors
-from sealward.verifier.rats.errors import Code, RefusedEvidence
+from sealward.verifier.formats.nvidia_gpu import evidence as gpu_evidence
 from sealward.verifier.rats.evidence import (
     MAX_ENVELOPE_BYTES,
     NITRO_EVIDENCE,
@@ -328,15 +326,15 @@ def test_the_largest_evidence_of_eight_gpus_leaves_room_for_the_machine(driver: 
     assert MAX_GPUS * (0x2000 + 0x1400) < len(cmw) < MAX_ENVELOPE_BYTES // 2
 
 
-def test_the_control_plane_refuses_a_collection_until_there_is_a_verifier(
-    driver: FakeDriver,
-) -> None:
+def test_what_it_sends_of_a_gpu_is_what_the_verifier_reads(driver: FakeDriver) -> None:
     del driver
-    cmw = attester().collect(BOUND).cmw
-    with pytest.raises(RefusedEvidence) as caught:
-        LibraryVerifier(TrustAnchors()).verify(cmw, NOW)
-    assert caught.value.code is Code.UNSUPPORTED_FORMAT
-    assert caught.value.actual == "a collection"
+    found = decode(attester().collect(BOUND).cmw)
+    assert isinstance(found, Collection)
+    gpus = [entry for label, entry in found.entries if label.startswith("gpu-")]
+    assert gpus
+    for entry in gpus:
+        assert isinstance(entry, Record)
+        assert gpu_evidence.parse(entry.value).certificates
 
 
 def test_an_agent_without_the_library_is_told_how_to_get_it(

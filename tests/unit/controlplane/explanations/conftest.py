@@ -1,0 +1,28 @@
+"""A furnished control plane for each test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.admin_plane import AdminPlane, admin_plane, empty_plane
+from fakes.control_plane import World, world
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return empty_plane(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def plane(tmp_path: Path, template: Path) -> Iterator[AdminPlane]:
+    with admin_plane(tmp_path, template) as opened:
+        yield opened
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    """A whole furnished control plane, listeners aside."""
+    with world(tmp_path) as opened:
+        yield opened
