@@ -146,7 +146,9 @@ def ask_everything(plane: Reachable, instance: Instance, heard: Overheard) -> No
     chain = pem(platform.intermediate, platform.root)
     (held,) = world.plane.collateral.store.import_file(world.admin, chain)
     ((digest,),) = world.rows("SELECT digest FROM policy_revisions LIMIT 1")
-    ((quoted,),) = world.rows("SELECT correlation_id FROM decisions LIMIT 1")
+    ((quoted,),) = world.rows(
+        "SELECT correlation_id FROM decisions WHERE correlation_id != '' LIMIT 1"
+    )
     values = {
         "node_id": instance.node_id,
         "lease_id": str(lease),

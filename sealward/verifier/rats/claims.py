@@ -348,23 +348,23 @@ class Claims:
     product: str
     instance_value: str
     platform_id: str | None
-    provider: str | None
+    provider: str | None = None
     report_data: str
     measurements: tuple[Measurement, ...]
-    host_data: str | None
-    id_key_digest: str | None
-    author_key_digest: str | None
-    family_id: str | None
-    image_id: str | None
-    guest_svn: int | None
-    launch_policy: tuple[tuple[str, bool], ...]
-    vmpl: int | None
-    platform: tuple[tuple[str, bool], ...]
+    host_data: str | None = None
+    id_key_digest: str | None = None
+    author_key_digest: str | None = None
+    family_id: str | None = None
+    image_id: str | None = None
+    guest_svn: int | None = None
+    launch_policy: tuple[tuple[str, bool], ...] = ()
+    vmpl: int | None = None
+    platform: tuple[tuple[str, bool], ...] = ()
     debug: bool
     migratable: bool
-    smt: bool | None
-    tcb: tuple[SecurityVersions, ...]
-    mitigations: tuple[tuple[str, int], ...]
+    smt: bool | None = None
+    tcb: tuple[SecurityVersions, ...] = ()
+    mitigations: tuple[tuple[str, int], ...] = ()
     memory_encrypted: bool
     provider_in_tcb: bool
     clock: Clock
