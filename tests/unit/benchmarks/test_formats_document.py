@@ -26,7 +26,9 @@ KINDS = {
 
 
 def times(raw: int, warm: int, *, peer: int | None = None) -> Times:
-    return Times(name="TDX", checks="P-256", raw=raw, warm=warm, cold=9_000_000, peer=peer)
+    return Times(
+        name="TDX", checks="P-256", raw=raw, warm=warm, cold=9_000_000, peer=peer, beside=warm
+    )
 
 
 def test_every_kind_is_minted_verifies_warm_and_cold_and_its_raw_signatures_hold() -> None:
