@@ -125,13 +125,13 @@ def compare(
                     actual=f"index {item.index}",
                 )
             claimed[item.index] = (component, item.digests)
-    blocks = {index - 1: digest for index, digest in verified.report.blocks}
+    blocks = dict(verified.report.blocks)  # from 1
     nvdec0_off = verified.report.opaque.switch(Type.NVDEC0_STATUS) is False
     passed_over = {_NVDEC0_INDEX} & claimed.keys() if nvdec0_off else set()
     mismatched = tuple(  # (3)
         (component, index)
         for index, (component, digests) in claimed.items()
-        if index not in passed_over and blocks.get(index) not in digests
+        if index not in passed_over and blocks.get(index + 1) not in digests
     )
     wrong = {component for component, _ in mismatched}
     return Comparison(
@@ -142,7 +142,9 @@ def compare(
         mismatched=mismatched,
         passed_over=tuple(sorted(passed_over)),
         unclaimed=tuple(
-            index for index, digest in blocks.items() if digest != _NOTHING and index not in claimed
+            index - 1
+            for index, digest in verified.report.blocks
+            if digest != _NOTHING and index - 1 not in claimed
         ),
     )
 
