@@ -54,7 +54,7 @@ def test_a_hold_ends_at_its_instant_and_showing_the_device_again_moves_it(
     assert holders(database, seconds=60) == (hex_id("one"),)
 
 
-@pytest.mark.parametrize("state", set(NodeState) - {NodeState.admitted})
+@pytest.mark.parametrize("state", sorted(set(NodeState) - {NodeState.admitted}))
 def test_a_node_that_is_not_admitted_holds_nothing(
     database: SqliteDatabase, state: NodeState
 ) -> None:
