@@ -200,6 +200,7 @@ def _build(
     )
     collateral = _collateral(settings, on, verifier)
     gate = EvidenceGate(
+        database=database,
         verifier=verifier,
         challenges=challenges,
         tpm=tpm_nodes,
@@ -376,7 +377,7 @@ def _collateral(settings: Settings, on: Dependencies, verifier: LibraryVerifier)
         forecasts=Forecasts(
             on=on,
             store=store,
-            reverifier=Reverifier(verifier, book),
+            reverifier=Reverifier(verifier, book, on.database),
             fetches=frozenset() if services is None else services.renews(),
         ),
         fetching=fetching,

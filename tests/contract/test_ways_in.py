@@ -20,8 +20,10 @@ from fakes.minted_kinds import MINTED
 
 import sealward
 from sealward.controlplane.api.app import create_app
+from sealward.controlplane.api.trust_anchors import AnchorQuery
 from sealward.controlplane.cli.main import main
 from sealward.controlplane.cli.serve import serve
+from sealward.controlplane.cli.trust_anchor import add as add_anchor
 from sealward.controlplane.cli.verify import verify
 from sealward.controlplane.config import Settings
 from sealward.enclave_agent import cli as agent_cli
@@ -165,6 +167,13 @@ WRITES = {
     "post /v1/workloads/{name}/creators/{key_id}/remove": "takes a key away",
     "post /v1/workloads/{workload}/models/{name}/versions/{version}/withdraw": "takes away",
 }
+ANCHOR_WORDS = {
+    "kind": "cca-key, psa-key: no root; the administrator vouches for one instance by its own key",
+    "instance_id": "the instance that he vouches for",
+    "implementation_id": "narrows that",
+    "name": "a name",
+    "development": ANCHOR,
+}
 MESSAGES = {
     "EnrollRequest": {"evidence": EVIDENCE, "join_token": EVIDENCE},
     "AttestRequest": {"evidence": EVIDENCE},
@@ -248,6 +257,13 @@ def test_every_route_that_writes_is_known() -> None:
     assert writes == set(WRITES)
 
 
+def test_every_word_about_a_trust_anchor_is_known() -> None:
+    """And the command says no other."""
+    assert AnchorQuery.model_fields.keys() == ANCHOR_WORDS.keys()
+    connection = {"server", "ca", "credentials", "as_json", "files"}
+    assert options(add_anchor) - connection == ANCHOR_WORDS.keys()
+
+
 def test_every_field_that_an_agent_sends_before_it_is_believed_is_known() -> None:
     requests = (*MESSAGES, "ChallengeRequest")
     sent = {
@@ -285,6 +301,7 @@ def test_whatever_is_to_be_tried_is_tried() -> None:
     """A name of a test in a table is that of a test in the file that tries them."""
     tables: tuple[Mapping[str, str], ...] = (
         *(SERVE, SETTINGS, VERIFY_OPTIONS, LOCAL_COMMANDS, AGENT_SETTINGS, TRUST_FIELDS, WRITES),
+        ANCHOR_WORDS,
         *(*MESSAGES.values(), MEDIA_TYPES, ENVIRONMENT, {"": ANYTHING_ELSE}),
     )
     named = {said for table in tables for said in table.values() if said.startswith("test_")}

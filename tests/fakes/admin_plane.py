@@ -201,7 +201,7 @@ def admin_plane(
         forecasts=Forecasts(
             on=on,
             store=store,
-            reverifier=Reverifier(verifier, CollateralBook(database)),
+            reverifier=Reverifier(verifier, CollateralBook(database), database),
             fetches=frozenset(),
         ),
     )

@@ -47,7 +47,7 @@ def forecasts(plane: AdminPlane) -> Forecasts:
     return replace(
         plane.services.forecasts,
         store=store(plane),
-        reverifier=Reverifier(verifier, CollateralBook(plane.database)),
+        reverifier=Reverifier(verifier, CollateralBook(plane.database), plane.database),
     )
 
 

@@ -221,7 +221,8 @@ def _vouch(here: World) -> None:
     _describe(here, "enclaves", nitro_image.reference_values(IMAGE, trust))
     floor = {"bootloader": 3, "tee": 0, "snp": 8, "microcode": 115}
     on_azure: dict[str, object] = {"kind": "tcb_floor", "key": "azure-snp/Milan", "value": floor}
-    _describe(here, "paravisors", [image(PARAVISOR, components=["firmware"]), on_azure])
+    paravisor = image(PARAVISOR, components=["firmware", "paravisor"])
+    _describe(here, "paravisors", [paravisor, on_azure])
     pcrs = TPM.banks["sha256"]
     tpm_machines.describe(here, "azure-boots", pcrs, covers=_AZURE_COVERS)
     store = here.plane.collateral.store

@@ -30,7 +30,7 @@ from sealward.controlplane.domain.policy_engine import (
 
 pytestmark = pytest.mark.integration
 
-COUNT = {PolicyKind.APPRAISAL: 1000, PolicyKind.RELEASE: 500, PolicyKind.ENROLLMENT: 500}
+COUNT = {PolicyKind.APPRAISAL: 2400, PolicyKind.RELEASE: 500, PolicyKind.ENROLLMENT: 500}
 VERDICTS = {
     PolicyKind.APPRAISAL: (
         *('"configuration":"affirming"', '"configuration":"contraindicated"'),

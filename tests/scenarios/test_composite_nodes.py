@@ -203,6 +203,18 @@ def test_a_stranger_with_the_gpu_takes_nothing_from_its_node(here: World) -> Non
     assert [state for state, _ in states(here, node)] == ["active"]
 
 
+def test_enrolling_again_makes_nobody_forget_where_a_gpu_is(here: World) -> None:
+    """Else a node would be called good, by results too, until it attests."""
+    first, second = machine(here, 0), machine(here, 0, name="second")
+    first.attest(here)
+    second.attest(here)
+    here.settle()
+    here.clock.advance(timedelta(seconds=1))
+    second.enroll(here)
+    node = here.plane.database.read(lambda tx: tx.nodes.get(second.node_id))
+    assert (node.posture, node.posture_code) == (Posture.NONCOMPLIANT, "device_elsewhere")
+
+
 def test_nodes_without_gpus_hold_nothing(here: World) -> None:
     admitted(here).attest(here)
     assert here.rows("SELECT count(*) FROM device_holds") == [(0,)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fakes import google_cas, tdx_world, tpm_machines
-from fakes.control_plane import WORKLOAD, World
+from fakes.control_plane import GOOD, WORKLOAD, World
 from fakes.fleet import (
     IMAGE,
     AzureInstance,
@@ -123,6 +123,14 @@ def test_a_paravisor_that_nobody_knows_gets_nothing(here: World) -> None:
     answer = node.attest(here)
     assert (answer.code, node.held) == ("unknown_measurement", frozenset())
     assert [d.workload for d in answer.denials] == [WORKLOAD]
+
+
+def test_a_guest_of_ours_is_no_paravisor(here: World) -> None:
+    """Who starts it could let it report on runtime claims, and so on a TPM, of his own making."""
+    node = leased(here, "azure-snp")
+    node.measurement = GOOD
+    answer = node.attest(here)
+    assert (answer.code, node.held) == ("unknown_measurement", frozenset())
 
 
 def test_a_google_node_is_appraised_and_gets_no_keys_without_a_lock(here: World) -> None:

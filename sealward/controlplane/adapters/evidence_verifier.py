@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
@@ -14,6 +15,7 @@ from sealward.verifier import registry
 from sealward.verifier.composite.tpm_node import Trust, VerifiedNode
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.pki.chain_cache import ChainCache
+from sealward.verifier.pki.instance_keys import InstanceKey
 from sealward.verifier.rats.claims import Collateral
 from sealward.verifier.rats.collateral import NO_COLLATERAL, Source
 from sealward.verifier.registry import Context
@@ -60,6 +62,7 @@ class LibraryVerifier:
         now: datetime,
         tpm: Trust | None = None,
         collateral: Source = NO_COLLATERAL,
+        keys: tuple[InstanceKey, ...] = (),
     ) -> Authenticated:
         """Return what the evidence proves at `now`; raises VerifierError."""
         context = Context(
@@ -69,6 +72,7 @@ class LibraryVerifier:
             certificates=self.certificates,
             tpm=tpm,
             collateral=collateral,
+            keys=keys,
         )
         verified = registry.authenticate(evidence, context)
         claims = verified.claims
@@ -78,10 +82,16 @@ class LibraryVerifier:
             bound=bytes.fromhex(claims.report_data),
             limits=_limits(claims.collateral),
             verifier_build=self._build,
-            anchors_digest=self.anchors.digest if tpm is None else _digest(tpm),
+            anchors_digest=self._anchors_digest(tpm, keys),
             lock=None if node is None else node.lock,
             quote=None if node is None else node.quote,
         )
+
+    def _anchors_digest(self, tpm: Trust | None, keys: tuple[InstanceKey, ...]) -> str:
+        """Return the digest of what the evidence rests on: a tenant's own anchors, or ours."""
+        if keys:
+            return _digest(hashlib.sha256(key.spki or b"").hexdigest() for key in keys)
+        return self.anchors.digest if tpm is None else _digest(root.sha256 for root in tpm.roots)
 
 
 def _limits(collateral: Collateral) -> tuple[Limit, ...]:
@@ -90,7 +100,6 @@ def _limits(collateral: Collateral) -> tuple[Limit, ...]:
     return told or (Limit("certificate of the platform", collateral.not_after),)
 
 
-def _digest(trust: Trust) -> str:
-    """Return SHA-256 over the sorted fingerprints of a tenant's roots: which ones were trusted."""
-    roots = sorted(root.sha256 for root in trust.roots)
-    return hashlib.sha256("\n".join(roots).encode()).hexdigest()
+def _digest(anchors: Iterable[str]) -> str:
+    """Return SHA-256 over the sorted digests of a tenant's anchors: which ones were trusted."""
+    return hashlib.sha256("\n".join(sorted(anchors)).encode()).hexdigest()

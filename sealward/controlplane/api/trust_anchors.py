@@ -1,4 +1,4 @@
-"""Trust anchors over HTTP. A certificate travels as the DER it is, whose SHA-256 names it."""
+"""Trust anchors over HTTP. A certificate or a public key travels as the DER it is."""
 
 from __future__ import annotations
 
@@ -19,16 +19,23 @@ from sealward.controlplane.api.route import (
     View,
     raw_body,
 )
-from sealward.controlplane.domain.trust_anchors import AnchorKind, AnchorRole, TrustAnchor
+from sealward.controlplane.domain.trust_anchors import (
+    AnchorKind,
+    AnchorRole,
+    TrustAnchor,
+    VouchedInstance,
+)
+from sealward.controlplane.services import inputs
 
 router = APIRouter(route_class=GuardedRoute, prefix="/trust-anchors", tags=["trust anchors"])
 
 
 class TrustAnchorView(View):
-    """A CA certificate that vouches for endorsement keys of TPMs; in force until removed."""
+    """A CA certificate of TPMs, or an Arm instance's key; in force until removed."""
 
     kind: AnchorKind
     fingerprint: str
+    sha256: str
     role: AnchorRole
     name: str
     subject: str
@@ -44,6 +51,7 @@ class TrustAnchorView(View):
         return cls(
             kind=anchor.kind,
             fingerprint=anchor.fingerprint,
+            sha256=anchor.sha256,
             role=anchor.role,
             name=anchor.name,
             subject=anchor.subject,
@@ -56,12 +64,18 @@ class TrustAnchorView(View):
 
 
 class AnchorQuery(BaseModel):
-    """What the administrator says of a certificate; the name is its subject when left out."""
+    """What the administrator says of the body; the name is its subject when left out.
+
+    The ids are lower hex, for a key only: whose it is, and on which implementation if that is said.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    kind: AnchorKind = AnchorKind.tpm_ek
     name: str = ""
     development: bool = False
+    instance_id: str | None = None
+    implementation_id: str | None = None
 
 
 class Removal(Strict):
@@ -73,17 +87,20 @@ class Removal(Strict):
 @router.post(
     "",
     status_code=201,
-    openapi_extra=raw_body("application/pkix-cert", {"type": "string", "format": "binary"}),
+    openapi_extra=raw_body("application/octet-stream", {"type": "string", "format": "binary"}),
 )
 def add(
-    certificate: RawBody,
+    der: RawBody,
     query: Annotated[AnchorQuery, Query()],
     caller: Caller,
     services: Services,
 ) -> TrustAnchorView:
-    """Trust a CA certificate (DER) for endorsement keys of TPMs."""
-    added = services.trust_anchors.add(
-        caller, certificate, name=query.name, development=query.development
+    """Trust a CA certificate (DER) for TPMs, or a public key (DER) as an Arm instance's."""
+    anchors, instance = services.trust_anchors, _instance(query)
+    added = (
+        anchors.add(caller, der, name=query.name, development=query.development)
+        if instance is None
+        else anchors.add_key(caller, der, instance, name=query.name)
     )
     return TrustAnchorView.of(added)
 
@@ -97,6 +114,32 @@ def page(query: PageQuery, caller: Caller, services: Services) -> PageView[Trust
 
 @router.post("/{fingerprint}/remove")
 def remove(fingerprint: str, body: Removal, caller: Caller, services: Services) -> TrustAnchorView:
-    """Trust a certificate no more; nodes whose TPM chains to it lose their leases."""
+    """Trust an anchor no more; nodes that rest on it lose their leases."""
     removed = services.trust_anchors.remove(caller, fingerprint, reason=body.reason)
     return TrustAnchorView.of(removed)
+
+
+def _instance(query: AnchorQuery) -> VouchedInstance | None:
+    """Return whose key the body is; None for a certificate.
+
+    Raises:
+        Refused: invalid_request, words that do not go together.
+    """
+    if query.kind is AnchorKind.tpm_ek:
+        if query.instance_id is not None or query.implementation_id is not None:
+            raise inputs.invalid(
+                "a certificate of TPMs is no instance's",
+                "leave the ids out, or say kind cca-key or psa-key",
+            )
+        return None
+    if query.instance_id is None:
+        raise inputs.invalid(
+            f"a {query.kind} is one instance's, and none is named",
+            "give the instance id: 33 bytes in hex, as its tokens say it",
+        )
+    if query.development:
+        raise inputs.invalid(
+            "no root stands behind the key of an instance, so none is for development",
+            "leave the word out; you vouch for the key yourself",
+        )
+    return VouchedInstance(query.kind, query.instance_id, query.implementation_id)

@@ -90,7 +90,7 @@ _MENDS: Final = MappingProxyType(
         "tcb_revoked": "update the platform's firmware; the vendor has revoked this level",
         "platform_denied": "allow the platform again, or place the node elsewhere",
         "device_elsewhere": "find out which node has the device, and retire the other one",
-        "trust_anchor_removed": "add the anchor again if it may vouch, or replace the TPM",
+        "trust_anchor_removed": "add the anchor again if it may vouch, or replace the machine",
         "node_pending": "admit the node: `sealward node admit`",
         "node_rejected": "enrol again with fresh keys",
         "node_retired": "enrol again with fresh keys",

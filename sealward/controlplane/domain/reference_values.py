@@ -13,6 +13,8 @@ MAX_DOCUMENT_VALUES: Final = 20_000  # one import is one transaction, while othe
 MAX_DOCUMENT_BYTES: Final = 8 * 1024 * 1024  # of one import: its most values with room for names
 
 COMPONENTS: Final = ("firmware", "kernel", "cmdline", "rootfs", "agent")  # that a digest may cover
+PARAVISOR: Final = "paravisor"
+"""A launch that is one and nothing else: only its word counts for the TPM that it keeps."""
 
 
 @unique

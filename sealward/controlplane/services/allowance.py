@@ -26,6 +26,13 @@ class Allowance:
         self._lock = threading.Lock()
         self._full_at: dict[str, int] = {}  # when a caller will have all of his allowance again
 
+    def left(self, who: str) -> bool:
+        """Whether there is one to take; nothing is used."""
+        with self._lock:
+            now = self._clock.monotonic_ns()
+            full_at = max(now, self._full_at.get(who, now)) + self._each_ns
+            return full_at - now <= self._burst * self._each_ns
+
     def take(self, who: str) -> bool:
         """Use one up; False, and nothing used, where there is none left."""
         with self._lock:

@@ -24,6 +24,7 @@ from sealward.controlplane.services.facts import AppraisalFacts, rfc3339
 from sealward.controlplane.services.reference_overlap import Entry
 from sealward.controlplane.services.submods import SUBMODS, own_verdicts, worst
 from sealward.controlplane.services.submods import devices as find_devices
+from sealward.verifier.rats.claims import Tee
 from sealward.verifier.rats.result import (
     Dimension,
     Posture,
@@ -271,7 +272,7 @@ def _failure(codes: tuple[str, ...], result: Posture) -> FailureClass | None:
 def _rules(facts: AppraisalFacts, claims: ClaimsDocument) -> Iterator[dict[str, json.Canonical]]:
     """Yield what plain rules of the control plane hold against a node: each one decides."""
     if facts.anchor_removed:
-        yield _removed_anchor()
+        yield _removed_anchor(claims)
     if facts.platform_denied:
         yield _denied_platform(claims)
     for one in facts.elsewhere:
@@ -290,13 +291,14 @@ def _denied_platform(claims: ClaimsDocument) -> dict[str, json.Canonical]:
     }
 
 
-def _removed_anchor() -> dict[str, json.Canonical]:
+def _removed_anchor(claims: ClaimsDocument) -> dict[str, json.Canonical]:
+    by_instance = claims.values.get("tee") in {Tee.CCA.value, Tee.PSA.value}
     return {
         "code": Code.trust_anchor_removed.value,
-        "claim": "claims.tpm.ek.issuers_sha256",
+        "claim": "claims.platform_id" if by_instance else "claims.tpm.ek.issuers_sha256",
         "expected": "a trust anchor that is in force",
         "actual": "one that was removed",
-        "hint": "an administrator removed the anchor of this TPM; no policy can lift it",
+        "hint": "an administrator removed the anchor behind this evidence; no policy can lift it",
         "layer": "controlplane",
         "rule": "controlplane",
     }

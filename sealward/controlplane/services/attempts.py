@@ -70,12 +70,20 @@ class Attempts:
     def kept(
         self, database: Database, call: AttemptCall, tls_spki: bytes, correlation_id: str
     ) -> Iterator[None]:
-        """Record what is refused inside, in a unit of work of its own."""
+        """Record what is refused inside, in a unit of work of its own.
+
+        None where nothing would come of it: what cost a caller nothing must not cost a write (F10).
+        """
         try:
             yield
         except DomainError as error:
-            database.write(self.note(error, call, tls_spki, correlation_id))
+            if self._has_room(database, thumbprint(tls_spki).hex()):
+                database.write(self.note(error, call, tls_spki, correlation_id))
             raise
+
+    def _has_room(self, database: Database, node_id: str) -> bool:
+        enrolled = database.read(lambda tx: _is_enrolled(tx, node_id))
+        return self.nodes.left(node_id) if enrolled else self.strangers.left(_STRANGERS)
 
     def note(
         self, error: Exception, call: AttemptCall, tls_spki: bytes, correlation_id: str
@@ -97,8 +105,7 @@ class Attempts:
         node_id = thumbprint(tls_spki).hex()
 
         def write(tx: Transaction) -> None:
-            node = tx.nodes.find(node_id)
-            enrolled = node is not None and node.state in _ENROLLED
+            enrolled = _is_enrolled(tx, node_id)
             if not (self.nodes.take(node_id) if enrolled else self.strangers.take(_STRANGERS)):
                 return
             tx.attempts.add(
@@ -115,3 +122,8 @@ class Attempts:
             )
 
         return write
+
+
+def _is_enrolled(tx: Transaction, node_id: str) -> bool:
+    node = tx.nodes.find(node_id)
+    return node is not None and node.state in _ENROLLED

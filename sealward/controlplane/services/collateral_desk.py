@@ -48,14 +48,21 @@ class Answer(StrEnum):
 class Fetcher(Protocol):
     """Fetches in the background; never blocks, never raises."""
 
-    def request(self, key: Key, lane: Lane) -> Answer:
-        """Ask for a piece, once however many wait for it."""
+    def request(self, key: Key, lane: Lane, who: str = "") -> Answer:
+        """Ask for a piece, once however many wait for it.
+
+        Args:
+            key: the piece.
+            lane: whose budget pays.
+            who: the node or chip that causes it, which has a share of the budget; empty for
+                ourselves.
+        """
 
 
 class NoFetcher:
     """The fetcher of an installation that fetches nothing."""
 
-    def request(self, key: Key, lane: Lane) -> Answer:  # noqa: ARG002 - it fetches nothing
+    def request(self, key: Key, lane: Lane, who: str = "") -> Answer:  # noqa: ARG002 - it fetches nothing
         """Return off."""
         return Answer.off
 
@@ -86,18 +93,19 @@ class CollateralDesk:
         """Return what one verification sees of the store."""
         return self.book.view()
 
-    def wish(self, view: CollateralView) -> None:
+    def wish(self, view: CollateralView, who: str) -> None:
         """Ask for what an admitted node's verification looked for and could do without."""
         for key in view.absent:
-            self.fetcher.request(key, Lane.renewal)
+            self.fetcher.request(key, Lane.renewal, who)
 
-    def refusal(self, error: VerifierError, known: Known, lane: Lane) -> DomainError:
+    def refusal(self, error: VerifierError, known: Known, lane: Lane, who: str) -> DomainError:
         """Return the domain's refusal of what the verifier raised, after asking for what it needs.
 
         Args:
             error: from the verifier.
             known: tells whether the caller is one of ours, in a unit of work that only reads.
             lane: whose budget pays.
+            who: the key that the caller has proven to hold, as a node id.
         """
         if not isinstance(error, RefusedEvidence) or not error.needs:
             return refused(error)
@@ -112,7 +120,8 @@ class CollateralDesk:
                 f"{_IMPORT}, allow the platform, or join with a token: nothing is fetched for"
                 " platforms that are not known",
             )
-        answers = [self.fetcher.request(key, lane) for key in error.needs]
+        payer = _payer(error.needs, lane, who)
+        answers = [self.fetcher.request(key, lane, payer) for key in error.needs]
         stuck = next((answer for answer in answers if answer is not Answer.coming), None)
         if stuck is None:
             return Unavailable(
@@ -121,6 +130,17 @@ class CollateralDesk:
                 "attest again in a few seconds, with fresh evidence",
             )
         return Refused(Code.collateral_missing, f"{error.detail}: {needs}; {_WHY[stuck]}", _IMPORT)
+
+
+def _payer(needs: tuple[Key, ...], lane: Lane, who: str) -> str:
+    """Return whose share pays: who joins has as many keys as he likes, and one chip.
+
+    Nothing is signed yet: both are what the caller says, and neither may spend what others need.
+    """
+    if lane is Lane.renewal:
+        return who
+    chips = (key.name.split("/")[1] for key in needs if key.kind is Kind.AMD_VEK)
+    return next(chips, who)
 
 
 def _chip_allowed(tx: Transaction, key: Key) -> bool:

@@ -26,6 +26,7 @@ from sealward.controlplane.services.ports import Database
 from sealward.verifier.rats.collateral import Key, Kind
 
 MAX_QUEUE: Final = 1024  # keys that wait; each is some 200 bytes
+MOST_OF_ONE: Final = 16  # requests an hour that one node or one chip may cause; each needs a few
 _HOUR_S: Final = 3600
 _MAX_FAILURES: Final = 4096
 _REFRESH_EVERY_NS: Final = 60 * 10**9
@@ -90,14 +91,15 @@ class Fetching:
             lane: Allowance(self._clock, burst=most, each_s=_HOUR_S / most)
             for lane, most in budgets.items()
         }
+        self._shares = Allowance(self._clock, burst=MOST_OF_ONE, each_s=_HOUR_S / MOST_OF_ONE)
         self._waiting: OrderedDict[Key, None] = OrderedDict()
         self._failures: OrderedDict[Key, Failures] = OrderedDict()
         self._in_flight: Key | None = None
         self._refreshed_ns: int | None = None
         self._lock = threading.Lock()
 
-    def request(self, key: Key, lane: Lane) -> Answer:
-        """Ask for a piece, once however many wait for it."""
+    def request(self, key: Key, lane: Lane, who: str = "") -> Answer:
+        """Ask for a piece, once however many wait for it; no share is counted for ourselves."""
         if not self._remote.publishes(key):
             return Answer.unavailable
         now = self._clock.monotonic_ns()
@@ -107,7 +109,9 @@ class Fetching:
             if self._failures.get(key, NO_FAILURE).not_before_ns > now:
                 return Answer.backing_off
             full = len(self._waiting) >= MAX_QUEUE
-            if full or not self._budgets[lane].take(self._tenant):
+            if full or (who and not self._shares.take(who)):
+                return Answer.over_budget
+            if not self._budgets[lane].take(self._tenant):
                 return Answer.over_budget
             self._waiting[key] = None
         self.asked.set()

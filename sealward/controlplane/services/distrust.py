@@ -41,13 +41,18 @@ def _matching(entries: Iterable[ReferenceValue], claims: ClaimsDocument) -> Iter
             raise TypeError("a stored distrust entry is an object")
         wanted = {name: value[name] for name in CRITERIA if value.get(name) is not None}
         for path, subject in described:
-            if wanted and all(subject.get(name) == one for name, one in wanted.items()):
+            if wanted and all(_same(subject.get(name), one) for name, one in wanted.items()):
                 yield Verdict(
                     code=VerdictCode.DISTRUSTED,
                     claim=path + next(iter(wanted)),
                     expected=_EXPECTED,
                     actual=f"{entry.key}: {value['reason']}",
                 )
+
+
+def _same(claim: object, named: object) -> bool:
+    """Whether a claim is what an entry names, in either case: one that missed would say nothing."""
+    return isinstance(claim, str) and claim.casefold() == str(named).casefold()
 
 
 def _described(

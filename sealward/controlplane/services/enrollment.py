@@ -277,14 +277,20 @@ class EnrollmentService:
 
         def read(tx: Transaction) -> _Facts:
             scopes = (fences.policy(PolicyKind.ENROLLMENT), fences.node(node_id))
+            known = tx.nodes.find(node_id)
+            # A stranger's devices are nobody's yet; a node that enrols anew stays held to its own.
+            ours = known is not None and known.state is NodeState.admitted
             appraisal = read_appraisal_facts(
-                tx, self.book, bound.claims, bound.measured, more_scopes=scopes, now=now
+                *(tx, self.book, bound.claims, bound.measured),
+                more_scopes=scopes,
+                now=now,
+                holder=node_id if ours else None,
             )
             platform_id = claims.platform_id
             return _Facts(
                 appraisal=appraisal,
                 policies=self.book.active(tx, PolicyKind.ENROLLMENT, appraisal.epochs),
-                known=tx.nodes.find(node_id),
+                known=known,
                 platform=None if platform_id is None else tx.platforms.find(platform_id),
                 join_token=self._join_token(tx, call.join_token, node_id, now),
             )

@@ -18,6 +18,7 @@ from sealward.controlplane.domain.challenge import Challenge
 from sealward.controlplane.domain.errors import Code, DomainError, Refused
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.nodes import ReferenceMatch
+from sealward.controlplane.services import arm_instances
 from sealward.controlplane.services.challenges import ChallengeService
 from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.collateral_desk import CollateralDesk, Known, Lane
@@ -33,6 +34,7 @@ from sealward.verifier.composite.ima_log import ListPart
 from sealward.verifier.composite.tpm_node import Trust
 from sealward.verifier.formats.tpm.lock import TpmLock
 from sealward.verifier.formats.tpm.quote import VerifiedQuote
+from sealward.verifier.pki.instance_keys import InstanceKey
 from sealward.verifier.rats import binding as bindings
 from sealward.verifier.rats import errors as verifier_errors
 from sealward.verifier.rats.binding import Binding, Purpose, thumbprint
@@ -101,8 +103,12 @@ class EvidenceVerifier(Protocol):
         now: datetime,
         tpm: Trust | None = None,
         collateral: Source = NO_COLLATERAL,
+        keys: tuple[InstanceKey, ...] = (),
     ) -> Authenticated:
-        """Return what the evidence proves at `now`; without `tpm`, that of a TPM is refused."""
+        """Return what the evidence proves at `now`.
+
+        Without `tpm`, that of a TPM is refused; without its instance's key, that of Arm is.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +161,7 @@ class EvidenceGate:
     def __init__(
         self,
         *,
+        database: Database,
         verifier: EvidenceVerifier,
         challenges: ChallengeService,
         tpm: TpmNodes,
@@ -162,6 +169,7 @@ class EvidenceGate:
         collateral: CollateralDesk,
         trust: TrustConfiguration,
     ) -> None:
+        self._database = database
         self._verifier = verifier
         self._challenges = challenges
         self._tpm = tpm
@@ -209,19 +217,22 @@ class EvidenceGate:
             self._require_consistent(binding, presented, challenge)  # (2) to (6)
             _require_usable(binding)
             tpm = self._tpm_trust(presented, challenge)
+            arm = arm_instances.trust(self._database, presented.evidence)
             authenticated = self._verifier.verify(
                 presented.evidence,
                 presented.received,
                 None if tpm is None else tpm.trust,
                 collateral,
+                arm.keys,
             )
             bindings.require_bound(presented.binding, authenticated.bound)  # (7)
             log = self._runtime_log(presented, authenticated)
         except verifier_errors.VerifierError as error:
             lane = Lane.joining if presented.purpose is Purpose.ENROLL else Lane.renewal
-            raise self._collateral.refusal(error, known, lane) from error
+            who = thumbprint(presented.tls_spki).hex()
+            raise self._collateral.refusal(error, known, lane, who) from error
         if presented.purpose is Purpose.ATTEST:
-            self._collateral.wish(collateral)
+            self._collateral.wish(collateral, thumbprint(presented.tls_spki).hex())
         claims = ClaimsDocument.of(authenticated.claims)
         return BoundEvidence(
             challenge=challenge,
@@ -230,7 +241,7 @@ class EvidenceGate:
             evidence=presented.evidence,
             evidence_digest=hashlib.sha256(presented.evidence).hexdigest(),
             claims=claims if log is None else claims.with_ima(log.log.log.to_json()),
-            epochs={**({} if tpm is None else tpm.epochs), **collateral.epochs},
+            epochs={**({} if tpm is None else tpm.epochs), **arm.epochs, **collateral.epochs},
             runtime_log=log,
             collateral=collateral.matches,
         )

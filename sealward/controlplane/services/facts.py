@@ -16,7 +16,7 @@ from sealward.controlplane.domain.platforms import PlatformState
 from sealward.controlplane.domain.policies import PolicyKind
 from sealward.controlplane.domain.policy_engine import LayerPolicy
 from sealward.controlplane.domain.reference_values import ReferenceSet, ReferenceValue
-from sealward.controlplane.domain.trust_anchors import AnchorKind
+from sealward.controlplane.domain.trust_anchors import AnchorKind, VouchedInstance
 from sealward.controlplane.services import devices, distrust, known_boots, reference_overlap
 from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.devices import Elsewhere
@@ -120,7 +120,7 @@ def read_appraisal_facts(
         fences.policy(PolicyKind.APPRAISAL),
         *more_scopes,
     }
-    if _tpm_issuers(claims):
+    if _anchors_of(claims):
         scopes.add(fences.TRUST_ANCHOR)
     epochs = tx.epochs.read(sorted(scopes))
     reference = _reference_view(tx, book, claims, epochs[fences.REFERENCE], now)
@@ -154,12 +154,21 @@ def _platform_denied(
 
 
 def _anchor_removed(tx: Transaction, claims: ClaimsDocument) -> bool:
-    issuers = _tpm_issuers(claims)
-    if not issuers:
+    anchors = _anchors_of(claims)
+    if not anchors:
         return False
-    found = [tx.trust_anchors.find(AnchorKind.tpm_ek, issuer) for issuer in issuers]
+    found = [tx.trust_anchors.find(kind, fingerprint) for kind, fingerprint in anchors]
     # An intermediate may also come from the endorsements folder; a root is an anchor or nothing.
     return found[-1] is None or any(one is not None and one.removed is not None for one in found)
+
+
+def _anchors_of(claims: ClaimsDocument) -> tuple[tuple[AnchorKind, str], ...]:
+    """Return kind and fingerprint of the tenant's anchors that claims rest on, the root last."""
+    platform_id = claims.values.get("platform_id")
+    instance = VouchedInstance.named(platform_id) if isinstance(platform_id, str) else None
+    if instance is not None:
+        return ((instance.kind, instance.fingerprint),)
+    return tuple((AnchorKind.tpm_ek, issuer) for issuer in _tpm_issuers(claims))
 
 
 def _tpm_issuers(claims: ClaimsDocument) -> tuple[str, ...]:

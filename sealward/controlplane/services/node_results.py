@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
 
+from sealward.controlplane.domain import fences
 from sealward.controlplane.domain.audit import AuditKind
 from sealward.controlplane.domain.decisions import Decision, DecisionKind
 from sealward.controlplane.domain.errors import Code, Conflict, Refused
 from sealward.controlplane.domain.horizon import Limit
 from sealward.controlplane.domain.keys import RESULT_KEY_OVERLAP
-from sealward.controlplane.domain.nodes import Node
+from sealward.controlplane.domain.nodes import Node, NodeEvidence
 from sealward.controlplane.domain.principals import Principal
 from sealward.controlplane.domain.records import new_id
 from sealward.controlplane.services.administration import Body, Dependencies
@@ -26,11 +27,14 @@ from sealward.controlplane.services.attestation_results import (
 )
 from sealward.controlplane.services.authorization import Right, require
 from sealward.controlplane.services.claims_document import ClaimsDocument
+from sealward.controlplane.services.collateral_view import MATCH_KIND
 from sealward.controlplane.services.facts import read_reference_view
 from sealward.controlplane.services.ports import Transaction
 from sealward.verifier.wire import json
 
 _LOOKED_THROUGH: Final = 10  # decisions; those that did not appraise come between
+# Sweeps of one node, one piece of collateral or one workload; any other may concern every node.
+_OF_SOME: Final = (fences.node(""), f"{fences.COLLATERAL}/", fences.workload(""))
 _APPRAISING: Final = (DecisionKind.enroll, DecisionKind.attest, DecisionKind.reappraise)
 
 
@@ -48,6 +52,7 @@ class NodeResults:
             Refused: forbidden, invalid_request; the node's state; horizon_passed, its evidence is
                 too old.
             NotFound: node_unknown.
+            Conflict: state_changed, a sweep that may lower the node has not ended.
         """
         require(principal, Right.node_result)
         request.require_valid()
@@ -114,6 +119,7 @@ def _finding(tx: Transaction, node: Node, now: datetime) -> Finding:
             "nothing is on record about this node's evidence",
             "wait until the node has attested",
         )
+    _require_swept(tx, evidence)
     claims = ClaimsDocument.recorded(evidence.claims)
     leases = tx.leases.active_of_node(node.node_id)
     return Finding(
@@ -128,6 +134,24 @@ def _finding(tx: Transaction, node: Node, now: datetime) -> Finding:
             lease_ends=(lease.not_after for lease in leases),
         ),
     )
+
+
+def _require_swept(tx: Transaction, evidence: NodeEvidence) -> None:
+    """Refuse to restate a decision that a fence has left behind, until the sweep has looked (F16).
+
+    Raises:
+        Conflict: state_changed.
+    """
+    pieces = {match.key for match in evidence.matches if match.kind == MATCH_KIND}
+    concerned = {fences.node(evidence.node_id), *(f"{fences.COLLATERAL}/{one}" for one in pieces)}
+    for sweep in tx.sweeps.running():
+        of_some = sweep.scope.startswith(_OF_SOME)
+        if sweep.scope in concerned or not of_some:
+            raise Conflict(
+                Code.state_changed,
+                f"{sweep.scope} has changed, and what it takes away is still being worked out",
+                "ask again in a few seconds",
+            )
 
 
 def _appraisals(tx: Transaction, node_id: str) -> Iterator[Decision]:

@@ -45,6 +45,7 @@ from sealward.controlplane.domain.reference_values import (
     COMPONENTS,
     MAX_DOCUMENT_BYTES,
     MAX_DOCUMENT_VALUES,
+    PARAVISOR,
     ReferenceValue,
 )
 from sealward.controlplane.services import distrust, inputs
@@ -122,7 +123,7 @@ def _value(set_name: str, item: json.Value, where: str) -> ReferenceValue:
 def _measurement(key: str, value: json.Value, where: str) -> Mapping[str, json.Canonical]:
     _digest(key, where)
     fields = _exactly(value, ("name", "components", "clock", "trust_config"), where)
-    described = _described(fields, where)
+    described = _described(fields, where, (*COMPONENTS, PARAVISOR))
     if not described["components"]:
         raise _refused(f"{where}: components is not a list of at least one")
     if fields["clock"] not in (None, "protected"):
@@ -203,7 +204,9 @@ def _refuse_mixture(values: tuple[ReferenceValue, ...]) -> None:
         raise _refused("a set describes one boot or one launch, and not both")
 
 
-def _described(fields: Json, where: str) -> Mapping[str, json.Canonical]:
+def _described(
+    fields: Json, where: str, known: tuple[str, ...] = COMPONENTS
+) -> Mapping[str, json.Canonical]:
     """Return name and components, as digests of every kind have them."""
     name, components = fields["name"], fields["components"]
     if not isinstance(name, str):
@@ -211,9 +214,9 @@ def _described(fields: Json, where: str) -> Mapping[str, json.Canonical]:
     _checked(inputs.text, name, f"{where}: name", least=1)
     if not isinstance(components, list):
         raise _refused(f"{where}: components is not a list")
-    named = [component for component in components if component in COMPONENTS]
+    named = [component for component in components if component in known]
     if len(named) != len(components) or len(set(map(str, named))) != len(named):
-        raise _refused(f"{where}: components are not distinct ones of {', '.join(COMPONENTS)}")
+        raise _refused(f"{where}: components are not distinct ones of {', '.join(known)}")
     return {"name": name, "components": [str(component) for component in named]}
 
 

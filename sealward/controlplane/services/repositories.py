@@ -319,8 +319,8 @@ class TrustAnchors(Protocol):
     def in_force(self, kind: AnchorKind) -> tuple[TrustAnchor, ...]:
         """Return every anchor of a kind that is not removed, by fingerprint."""
 
-    def page(self, kind: AnchorKind, *, limit: int, after: str | None = None) -> Page[TrustAnchor]:
-        """List anchors of a kind by fingerprint, the removed ones included."""
+    def page(self, *, limit: int, after: str | None = None) -> Page[TrustAnchor]:
+        """List anchors of all kinds by fingerprint, the removed ones included."""
 
 
 class Principals(Protocol):

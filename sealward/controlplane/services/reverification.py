@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sealward.controlplane.domain.nodes import NodeEvidence
+from sealward.controlplane.services import arm_instances
 from sealward.controlplane.services.claims_document import ClaimsDocument
 from sealward.controlplane.services.collateral_view import CollateralBook, Proposed
 from sealward.controlplane.services.evidence import EvidenceVerifier
+from sealward.controlplane.services.ports import Database
 from sealward.controlplane.services.tpm_nodes import is_tpm
 from sealward.verifier.rats.collateral import Key
 from sealward.verifier.rats.errors import RefusedEvidence, VerifierError
@@ -76,10 +78,12 @@ class Reverifier:
     Attributes:
         verifier: the one that evidence comes in through.
         book: collateral in memory.
+        database: for the keys of Arm instances.
     """
 
     verifier: EvidenceVerifier
     book: CollateralBook
+    database: Database
 
     def again(
         self,
@@ -99,7 +103,8 @@ class Reverifier:
         view = self.book.view()
         source = view if proposed is None else Proposed(*proposed, view)
         try:
-            found = self.verifier.verify(evidence.cmw, now, None, source)
+            arm = arm_instances.trust(self.database, evidence.cmw)
+            found = self.verifier.verify(evidence.cmw, now, None, source, arm.keys)
         except VerifierError as error:
             return Again(
                 evidence_digest=evidence.evidence_digest,

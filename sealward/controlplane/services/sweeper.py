@@ -41,6 +41,7 @@ from sealward.controlplane.services.runtime_logs import MatchableLog, RuntimeLog
 from sealward.controlplane.services.terms_issuer import TermsIssuer
 from sealward.controlplane.services.tpm_nodes import PLATFORM_PREFIX
 from sealward.protos.terms import TermsKind
+from sealward.verifier.rats.errors import Code as VerifierCode
 from sealward.verifier.rats.errors import MalformedEvidence
 from sealward.verifier.rats.result import Posture, VerdictCode
 from sealward.verifier.wire import json
@@ -209,7 +210,7 @@ class Sweeper:
                 appraised,
                 posture=Posture.NONCOMPLIANT,
                 code=seen.again.refusal.code.value,
-                failure=FailureClass.collateral,
+                failure=_failure_of(seen.again.refusal.code),
                 reasons=(seen.again.reason(), *appraised.reasons),
             )
         if seen.record.readable:
@@ -358,6 +359,16 @@ class Sweeper:
         self.database.write(write)
 
 
+def _failure_of(code: VerifierCode) -> FailureClass:
+    """Return what evidence that does not verify any more says of the keys that it got.
+
+    Whose vendor has revoked the key that signed may never have been who it said.
+    """
+    if code is VerifierCode.CERTIFICATE_REVOKED:
+        return FailureClass.integrity
+    return FailureClass.collateral
+
+
 def _nodes(
     tx: Transaction, sweep: Sweep, cause: dict[str, str], after: str | None
 ) -> tuple[tuple[str, ...], str | None]:
@@ -368,7 +379,10 @@ def _nodes(
     if rests_on is not None:
         matching = tx.evidence.matching(*rests_on, limit=_PAGE, after=after)
         return matching.items, matching.after
-    if sweep.scope == fences.PLATFORM:
+    # The anchor of one instance's key is that of one platform.
+    if sweep.scope == fences.PLATFORM or (
+        sweep.scope == fences.TRUST_ANCHOR and "platform" in cause
+    ):
         on_platform = tx.nodes.on_platform(cause["platform"], limit=_PAGE, after=after)
         return on_platform.items, on_platform.after
     if sweep.scope == fences.TRUST_ANCHOR:

@@ -37,13 +37,9 @@ def upgrade() -> None:
         _required("source", sa.String()),
         _required("accepted_ms", sa.BigInteger()),
         _required("entry_id", sa.String()),
-        sa.PrimaryKeyConstraint("tenant", "digest", name="pk_collateral"),
+        sa.PrimaryKeyConstraint("tenant", "kind", "name", "digest", name="pk_collateral"),
     )
-    op.create_index(
-        "ix_collateral_tenant_kind_name_digest",
-        "collateral",
-        ["tenant", "kind", "name", "digest"],
-    )
+    op.create_index("ix_collateral_tenant_digest", "collateral", ["tenant", "digest"])
     op.create_index(
         "ix_collateral_current",
         "collateral",

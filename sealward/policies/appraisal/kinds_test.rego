@@ -265,7 +265,7 @@ azure_tdx := about({
 paravisor := {
 	"name": "paravisor",
 	"set": "azure",
-	"components": ["firmware"],
+	"components": ["firmware", "paravisor"],
 	"clock": null,
 	"trust_config": "image",
 	"not_after": null,
@@ -294,6 +294,15 @@ test_a_paravisor_that_is_unknown_vouches_for_nothing if {
 	}
 	extended := array.concat(azure_tdx.claims.measurements, measured(["rtmr3"]))
 	tiers(but(azure_tdx, {"measurements": extended}), kept).executables == "contraindicated"
+}
+
+test_a_known_guest_is_no_paravisor if {
+	guest := object.union(paravisor, {"components": ["firmware", "kernel", "cmdline", "rootfs", "agent"]})
+	every doc in [azure_snp, azure_tdx] {
+		ref := object.union(kept, {"measurement": {"launch-digest": guest, "mrtd-digest": guest}})
+		tiers(doc, ref).executables == "contraindicated"
+		"unknown_measurement" in codes(doc, ref)
+	}
 }
 
 test_a_boot_of_azure_s_tpm_has_to_be_known if {

@@ -23,7 +23,7 @@ INSTANCE_ID_SIZE: Final = 33
 DIGEST_SIZES: Final = (32, 48, 64)  # of SHA-256, SHA-384, SHA-512
 MAX_LIFECYCLE: Final = 0xFFFF
 
-_UEID_RANDOM: Final = 1  # RFC 9711 section 4.2.1: what an instance id starts with
+UEID_RANDOM: Final = 1  # RFC 9711 section 4.2.1: what an instance id starts with
 
 
 @unique
@@ -128,7 +128,7 @@ def instance_id(fields: Statement, key: int) -> bytes:
         MalformedEvidence: it is not one.
     """
     value = fields.octets(key, "instance id", size=INSTANCE_ID_SIZE)
-    if value[0] != _UEID_RANDOM:
+    if value[0] != UEID_RANDOM:
         raise MalformedEvidence(0, "instance id: not a UEID of the type RAND (01)")
     return value
 

@@ -18,10 +18,13 @@ from sealward.controlplane.domain.collateral import (
 from sealward.controlplane.domain.records import Page
 from sealward.verifier.rats.collateral import Key, Kind
 
-_PIECES: Final = Rows(collateral, StoredCollateral, ("digest",), "collateral")
+_PIECES: Final = Rows(collateral, StoredCollateral, ("kind", "name", "digest"), "collateral")
 _FLOORS: Final = Rows(collateral_floors, CollateralFloor, ("kind", "name"), "collateral floor")
 _C: Final = collateral.c
 _THIS_KEY: Final = (_C.kind == bindparam("k_kind"), _C.name == bindparam("k_name"))
+_OF_DIGEST: Final = Prepared(
+    _PIECES.fixed(_C.digest == bindparam("k_digest")).order_by(_C.state, _C.kind, _C.name)
+)
 _CURRENT: Final = Prepared(_PIECES.fixed(*_THIS_KEY, _C.state == CollateralState.current))
 _SUPERSEDED: Final = Prepared(
     _PIECES.fixed(*_THIS_KEY, _C.state == CollateralState.superseded).order_by(_C.accepted.desc())
@@ -35,12 +38,16 @@ class CollateralRepository:
         self._scope = scope
 
     def find(self, digest: str) -> StoredCollateral | None:
-        """Return the piece or None."""
-        return _PIECES.find(self._scope, digest)
+        """Return the piece or None; of one that has several names the current first."""
+        found = _PIECES.fetch(self._scope, _OF_DIGEST, k_digest=digest)
+        return found[0] if found else None
 
     def get(self, digest: str) -> StoredCollateral:
         """Return the piece; NotFound."""
-        return _PIECES.get(self._scope, digest)
+        found = self.find(digest)
+        if found is None:
+            raise _PIECES.missing(digest)
+        return found
 
     def current(self, key: Key) -> StoredCollateral | None:
         """Return the current piece of a key or None."""
@@ -58,7 +65,7 @@ class CollateralRepository:
     def forget(self, pieces: Iterable[StoredCollateral]) -> None:
         """Delete pieces; NotFound."""
         for piece in pieces:
-            _PIECES.remove(self._scope, piece.digest)
+            _PIECES.remove(self._scope, piece.kind, piece.name, piece.digest)
 
     def page(
         self,

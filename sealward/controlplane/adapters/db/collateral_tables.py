@@ -39,8 +39,9 @@ collateral = Table(
     column("source", String),
     column("accepted_ms", INSTANT),
     column("entry_id", String),
-    PrimaryKeyConstraint("tenant", "digest"),
-    Index(None, "tenant", "kind", "name", "digest"),
+    # One list may be published under two names, and stands under each of them.
+    PrimaryKeyConstraint("tenant", "kind", "name", "digest"),
+    Index(None, "tenant", "digest"),
     Index(
         "ix_collateral_current",
         "tenant",

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from fakes import arm_tokens
 from fakes.admin_plane import START, AdminPlane
 from fakes.admin_server import tls_server
 from fakes.tpm_cas import BELOW, ROOT, Ca
@@ -87,3 +94,53 @@ def test_a_file_and_a_reason_have_to_be_named(cli: Cli) -> None:
     cli.refused("trust-anchor", "add", code=2)
     cli.refused("trust-anchor", "add", str(cli.folder / "absent"), code=2)
     cli.refused("trust-anchor", "remove", "00" * 32, code=2)
+
+
+ID = arm_tokens.INSTANCE_ID.hex()
+PUBLIC = (
+    arm_tokens.key("maker")
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+)
+PRIVATE = arm_tokens.key("maker").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@pytest.mark.parametrize("kind", ["cca-key", "psa-key"])
+def test_the_life_of_an_instances_key(cli: Cli, kind: str) -> None:
+    path = file(cli, PUBLIC, "key.pem")
+    pinned = ("--implementation-id", arm_tokens.IMPLEMENTATION_ID.hex())
+    added = cli.json("trust-anchor", "add", path, "--kind", kind, "--instance-id", ID, *pinned)
+    assert isinstance(added, list)
+    assert added[0]["subject"] == f"{kind[:3]}:instance:{ID} of {pinned[1]}"
+    assert added[0]["sha256"] == hashlib.sha256(arm_tokens.spki("maker")).hexdigest()
+    told = cli.ok("trust-anchor", "list")
+    assert kind in told
+    assert added[0]["fingerprint"] in told
+    again = cli.refused("trust-anchor", "add", path, "--kind", kind, "--instance-id", ID)
+    assert "already_exists" in again
+    cli.ok("trust-anchor", "remove", added[0]["fingerprint"], "--reason", "sold")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [arm_tokens.SECRET, PRIVATE, PUBLIC * 2, PUBLIC[:-10], armoured(CERTIFICATES[0]), b""],
+    ids=["secret", "private key", "two", "cut", "certificate", "empty"],
+)
+def test_what_is_not_one_public_key_never_leaves_this_machine(cli: Cli, content: bytes) -> None:
+    before = cli.plane.row_counts()
+    path = file(cli, content, "key")
+    told = cli.refused("trust-anchor", "add", path, "--kind", "psa-key", "--instance-id", ID)
+    assert told.startswith("Error: public key file: ")
+    assert "never a private key or a secret" in told
+    assert cli.plane.row_counts() == before
+
+
+def test_a_key_is_one_file_and_one_instances(cli: Cli) -> None:
+    path = file(cli, PUBLIC, "key.pem")
+    command = ("trust-anchor", "add", path, "--kind", "cca-key")
+    assert "--instance-id" in cli.refused(*command, code=2)
+    assert "one FILE" in cli.refused(*command, path, "--instance-id", ID, code=2)
+    assert "invalid_request" in cli.refused(*command, "--instance-id", ID, "--development")
+    certificate = file(cli, CERTIFICATES[0])
+    told = cli.refused("trust-anchor", "add", certificate, "--instance-id", ID)
+    assert "invalid_request" in told

@@ -20,7 +20,12 @@ from sealward.controlplane.adapters.collateral.remote import ServiceUrls, Vendor
 from sealward.controlplane.domain.nodes import ReferenceMatch
 from sealward.controlplane.services.collateral_desk import Answer as Told
 from sealward.controlplane.services.collateral_desk import Lane
-from sealward.controlplane.services.collateral_fetching import Fetched, FetchFailed, Fetching
+from sealward.controlplane.services.collateral_fetching import (
+    MOST_OF_ONE,
+    Fetched,
+    FetchFailed,
+    Fetching,
+)
 from sealward.verifier.rats.collateral import Key, Kind
 
 BUDGETS = {Lane.joining: 3, Lane.renewal: 5}
@@ -139,6 +144,22 @@ def test_joining_platforms_never_spend_the_budget_of_renewals(fetching: Fetching
     assert asked == [Told.coming] * 3 + [Told.over_budget] * 17
     renewals = [fetching.request(chip(100 + number), Lane.renewal) for number in range(6)]
     assert renewals == [Told.coming] * 5 + [Told.over_budget]
+
+
+def test_one_node_or_chip_never_spends_what_others_need(
+    plane: AdminPlane, services: VendorServices
+) -> None:
+    """F30: whoever has one admitted node may name any chip, and a chip any TCB."""
+    most = dict.fromkeys(Lane, 600)
+    made = Fetching(store=files.store(plane), remote=services, budgets=most, jitter=lambda: 0.5)
+    for lane in Lane:
+        tcb = lane.value.encode().hex()[:14]
+        names = [f"Milan/{number:0128x}/00{tcb}" for number in range(100)]
+        asked = [made.request(Key(Kind.AMD_VEK, name), lane, lane.value) for name in names]
+        assert asked.count(Told.coming) == MOST_OF_ONE
+        assert asked.count(Told.over_budget) == 100 - MOST_OF_ONE
+    assert made.request(CHAIN, Lane.joining, "another") is Told.coming
+    assert made.request(CRL, Lane.renewal) is Told.coming
 
 
 def test_a_budget_fills_again(plane: AdminPlane, fetching: Fetching) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -93,6 +94,25 @@ def test_the_list_of_vleks_is_one_when_it_is_said(plane: AdminPlane) -> None:
     store.import_file(ADMIN, files.pem(made.asvk, made.ark))
     named = Key(Kind.AMD_CRL, "Milan/vlek")
     assert store.import_file(ADMIN, files.amd_crl(), named=named)[0].key == named
+
+
+def test_one_list_under_two_names_stands_under_both(plane: AdminPlane) -> None:
+    """Else who says the other name would take the first list away, and no fence would move."""
+    store = files.store(plane)
+    made = snp_fixtures.hierarchy()
+    store.import_file(ADMIN, files.amd_chain())
+    store.import_file(ADMIN, files.pem(made.asvk, made.ark))
+    data = files.amd_crl()
+    names = [Key(Kind.AMD_CRL, f"Milan/{kind}") for kind in ("vcek", "vlek")]
+    for name in names:
+        store.import_file(ADMIN, data, named=name)
+    held = [plane.database.read(lambda tx: tx.collateral.current(name)) for name in names]  # noqa: B023 - runs at once
+    assert [piece is not None and piece.content == data for piece in held] == [True, True]
+    newer = files.amd_crl(number=2, issued_days=0.25)
+    store.import_file(ADMIN, newer, named=names[0])
+    digest = hashlib.sha256(data).hexdigest()
+    piece, _ = store.get(ADMIN, digest)
+    assert (piece.key, piece.state) == (names[1], CollateralState.current)
 
 
 @pytest.mark.parametrize(

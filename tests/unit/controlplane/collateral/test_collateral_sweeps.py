@@ -70,8 +70,8 @@ def test_a_revocation_list_ends_what_rests_on_the_revoked_chain_alone(here: Worl
     amd = leased(here)
     import_generation(here, 21, revoked=(machine("first"),), minutes=5)
     here.settle()
-    assert ends(here, broken) == [("ended", "certificate_revoked", "bounded")]
-    assert node(here, broken).failure_class is FailureClass.collateral
+    assert ends(here, broken) == [("ended", "certificate_revoked", "open")]
+    assert node(here, broken).failure_class is FailureClass.integrity
     assert ends(here, other) == [("active", "", "bounded")]
     assert ends(here, amd) == [("active", "", "bounded")]
     with pytest.raises(Refused) as caught:

@@ -67,6 +67,13 @@ def test_leases_of_the_past_are_exposed_too_even_of_a_retired_node(here: World) 
     assert exposure == "open"
 
 
+def test_the_case_of_an_entry_is_no_way_out(here: World) -> None:
+    instance = leased(here)
+    kind, _, chip_id = str(chip().platform_id).rpartition(":")
+    distrust(here, platform_id=f"{kind}:{chip_id.upper()}", product="MILAN")
+    assert list(lease_states(here, instance).values()) == [("ended", "distrusted", "open")]
+
+
 def test_other_hardware_is_left_alone(here: World) -> None:
     instance = leased(here)
     distrust(here, product="Genoa")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes.control_plane import World, chip
+from fakes.hooked_database import HookedDatabase
 from fakes.instances import Instance, admitted, leased
 from fakes.state import ManualClock, hex_id, open_database
 
@@ -82,6 +83,23 @@ def test_an_expired_challenge_of_a_node_is_recorded(here: World) -> None:
     explained = here.plane.admin.explanations.of_correlation(here.admin, "quote2")
     assert explained.cause.finding.claim == "challenge"
     assert explained.cause.passed.at is not None
+
+
+def test_beyond_the_budget_a_ticket_that_is_not_ours_costs_no_write(here: World) -> None:
+    instance = admitted(here)
+    forged = replace(instance.presented(here, Purpose.ATTEST), ticket=bytes(100))
+    writes = 0
+
+    def count() -> None:
+        nonlocal writes
+        writes += 1
+
+    service = here.plane.attestation
+    hooked = replace(service, database=HookedDatabase(service.database, before_write=count))
+    plane = replace(here, plane=replace(here.plane, attestation=hooked))
+    for _ in range(KEPT_OF_A_NODE + 20):
+        assert refused(plane, instance, forged, "quote") is Code.challenge_invalid
+    assert writes == KEPT_OF_A_NODE
 
 
 def test_who_has_not_proven_his_key_leaves_no_trace_under_it(here: World) -> None:

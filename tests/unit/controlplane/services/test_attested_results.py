@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fakes.control_plane import World
+from fakes.control_plane import World, chip
 from fakes.instances import Instance, admitted
 
-from sealward.controlplane.domain.errors import Code, Refused
+from sealward.controlplane.domain.errors import Code, Conflict, Refused
 from sealward.controlplane.services.attestation_results import ResultRequest
 from sealward.verifier.rats.attestation_result import AttestationResult, verify
 from sealward.verifier.rats.binding import Purpose
@@ -52,6 +52,34 @@ def test_the_answer_carries_a_result_bound_to_the_node_s_key(here: World) -> Non
     assert result.basis.development
     leases = here.plane.database.read(lambda tx: tx.leases.active_of_node(node_id))
     assert result.expires <= min(lease.not_after for lease in leases)
+
+
+def test_nobody_is_told_what_a_fence_has_left_behind(here: World) -> None:
+    """F16: between a withdrawal and its sweep the decision on record does not hold any more."""
+    here.settle()
+    instance = admitted(here)
+    instance.attest(here)
+    issue = here.plane.admin.node_results.issue
+    assert issue(here.admin, instance.node_id, ResultRequest(BANK)).text
+    here.withdraw()
+    with pytest.raises(Conflict) as caught:
+        issue(here.admin, instance.node_id, ResultRequest(BANK))
+    assert caught.value.code is Code.state_changed
+    here.clock.advance(timedelta(milliseconds=1))  # what comes later has a later id
+    here.settle()
+    told = issue(here.admin, instance.node_id, ResultRequest(BANK, NONCE))
+    (appraisal,) = read(here, instance, told.text).appraisals
+    assert appraisal.vector.executables is Tier.CONTRAINDICATED
+
+
+def test_a_change_that_is_about_others_delays_no_result(here: World) -> None:
+    here.settle()
+    instance = admitted(here)
+    other = admitted(here, platform=chip("second"))
+    instance.attest(here)
+    here.plane.admin.nodes.quarantine(here.admin, other.node_id, reason="a test")
+    issue = here.plane.admin.node_results.issue
+    assert issue(here.admin, instance.node_id, ResultRequest(BANK)).text
 
 
 def test_a_node_that_does_not_ask_gets_none(here: World) -> None:

@@ -171,7 +171,7 @@ def test_azure_s_evidence_sees_its_boot_and_its_paravisor(fleet: Fleet) -> None:
         "key": digest("paravisor"),
         "value": {
             "name": "paravisor",
-            "components": ["firmware"],
+            "components": ["firmware", "paravisor"],
             "clock": None,
             "trust_config": "image",
         },

@@ -88,6 +88,7 @@ class OpaEngine:
         self._instance = random_bytes(_INSTANCE_BYTES).hex()
         self._lock = threading.Lock()
         self._places: OrderedDict[LayerKey, _Place] = OrderedDict()
+        self._puts = _Puts()
         self._server = Breaker(
             "OPA could not be reached",
             failures=settings.failures_before_pause,
@@ -193,10 +194,24 @@ class OpaEngine:
             instance=self._instance,
             builtins=self._builtins,
             monotonic=self._monotonic,
+            puts=self._puts,
         )
 
 
 _NOTHING: Final = b'{"input":{"input":{},"reference":{}}}'
+
+
+class _Puts:
+    """How often anything was put on the server: each time it forgets the queries it prepared."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def add(self) -> None:
+        """Count one more."""
+        with self._lock:
+            self.count += 1
 
 
 class _Place:
@@ -211,6 +226,7 @@ class _Place:
         instance: str,
         builtins: Collection[str],
         monotonic: Callable[[], float],
+        puts: _Puts,
     ) -> None:
         self._policy = policy
         self._client = client
@@ -221,6 +237,8 @@ class _Place:
         self._lock = threading.Lock()
         self._mount: Mount | None = None
         self._verified = False
+        self._puts = puts
+        self._rehearsed = -1  # how often anything had been put when it was last asked for nothing
         self.breaker = Breaker(
             "it gave no answer",
             failures=settings.failures_before_pause,
@@ -245,8 +263,9 @@ class _Place:
                 self._put(self._mount, deadline)
                 for module in self._mount.modules:
                     self._verify(self._mount, module, deadline)
-                self._rehearse(self._mount, deadline)
                 self._verified = True
+            if self._rehearsed != self._puts.count:
+                self._rehearse(self._mount, deadline)
             return self._mount
         finally:
             self._lock.release()
@@ -277,6 +296,7 @@ class _Place:
                     seconds=deadline.left(),
                     max_bytes=_MAX_SMALL,
                 )
+                self._puts.add()
                 if answer.status != _OK:
                     failed = answers.failure(answer, mounted)
                     if failed.fault is not EngineFault.ERROR:
@@ -288,10 +308,11 @@ class _Place:
             left = tuple(refused)
 
     def _rehearse(self, mounted: Mount, deadline: Deadline) -> None:
-        """Ask once: OPA prepares a query when it is first asked, which outlasts a decision.
+        """Ask once: OPA prepares a query when it is first asked, which may outlast a decision.
 
         What it answers to nothing is nobody's business; that it answers is.
         """
+        count = self._puts.count
         self._client.request(
             "POST",
             mounted.answer_path,
@@ -300,6 +321,7 @@ class _Place:
             max_bytes=frames.MAX_ANSWER_BYTES + _WRAPPING,
             strict=True,
         )
+        self._rehearsed = count
 
     def _verify(self, mounted: Mount, module: MountedModule, deadline: Deadline) -> None:
         answer = self._client.request(
