@@ -95,6 +95,7 @@ def ready(here: World, instance: VouchedInstance = CCA) -> Ready:
     assert node.enroll(here).code == ""
     answer = node.attest(here)
     assert (answer.denials, len(node.held)) == ((), 1)
+    here.settle()  # no sweep of what was set up is left that could find what a later one misses
     return Ready(node, anchor)
 
 
