@@ -18,7 +18,7 @@ from sealward.verifier.formats.hcl import report as hcl
 from sealward.verifier.formats.hcl import view as hcl_view
 from sealward.verifier.formats.hcl.report import Hardware
 from sealward.verifier.formats.snp import claims as snp_claims
-from sealward.verifier.formats.snp import lookup
+from sealward.verifier.formats.snp import lookup, revocation
 from sealward.verifier.formats.snp import verify as snp
 from sealward.verifier.formats.snp import view as snp_view
 from sealward.verifier.formats.snp.endorsements import Endorsements
@@ -119,9 +119,10 @@ def _verified_snp(
 ) -> Verified:
     # A whole chain in its order needs no parsing to be found in the cache.
     chain = _whole_chain(found, context.cache) if own_payload else None
+    endorsements = chain or _endorsements(report, found, context)
     hardware = snp.authenticate(
         report.hardware_report,
-        chain or _endorsements(report, found, context),
+        endorsements,
         anchors=context.anchors,
         now=context.now,
         cache=context.cache,
@@ -134,6 +135,15 @@ def _verified_snp(
         expected_vmpl=azure_vtpm.PARAVISOR_VMPL,
         distrusted=context.distrusted,
     )
+    until = revocation.check(
+        endorsements,
+        hardware.endorsed,
+        source=context.collateral,
+        now=context.now,
+        cache=context.cache,
+    )
+    if until is not None:
+        claims = revocation.checked(claims, until)
     machine = azure_vtpm.authenticate(
         found, report, claims, own_payload=own_payload, scopes=_SNP_SCOPES, cache=context.cache
     )

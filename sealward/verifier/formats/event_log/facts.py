@@ -5,8 +5,9 @@ not: anybody may write any description next to a digest. So a fact is AUTHENTICA
 
     (1) the digest is the hash of exactly what the fact shows or was read from, or the fact is the
         digest itself (a boot application is named by its Authenticode hash);
-    (2) the event stands where only firmware can have put it: variables before the separator of
-        their register;
+    (2) a variable stands where only firmware can have put it: in PCR 7, or in RTMR0 or PCR 1, both
+        register 1, and before the first separator there. A separator is told by its digest: an
+        event's type is extended nowhere, so whoever writes the log can call it something else;
     (3) its register has one separator at most (replay.py, rule 4).
 
 Everything else is DESCRIBED. The caller MUST drop facts of registers that no quote confirms.
@@ -43,6 +44,11 @@ _KEYS: Final = frozenset({(_GLOBAL_VARIABLE, "PK"), (_GLOBAL_VARIABLE, "KEK")}) 
 )
 # GRUB's two spellings; it hashes what follows, without the NUL.
 _COMMAND_LINES: Final = (b"kernel_cmdline: ", b"grub_kernel_cmdline ")
+# PC Client Platform Firmware Profile, EV_SEPARATOR: end of firmware's part (either), and error.
+_SEPARATORS: Final = (bytes(4), b"\xff" * 4, b"\x01\0\0\0")
+# Those that firmware caps before it starts anything else, whether a log counts PCRs or a CCEL's
+# registers: in a CCEL 3 and 4 are software's.
+_VARIABLE_REGISTERS: Final = frozenset({1, 7})
 _STATES: Final = {b"\x01": "enabled", b"\x00": "disabled"}
 
 
@@ -88,15 +94,15 @@ def extract(log: Log, bank: HashAlg, repeated_separators: tuple[int, ...]) -> tu
             allow: leaving some out would hide what they say.
     """
     facts: list[Fact] = []
-    closed: set[int] = set(repeated_separators)
+    ends = _ends(log, bank)
     files: dict[bytes, Event] = {}
     room = MAX_ALL_TEXT
-    for event in log.events:
-        if event.type == EventType.SEPARATOR:
-            closed.add(event.register)
-        elif event.type == EventType.IPL:
+    for at, event in enumerate(log.events):
+        if event.type == EventType.IPL:
             files[event.data.rstrip(b"\0")] = event  # a file's event has its path as data
-        told = _facts_of(event, bank, closed, repeated_separators, files)
+        early = at < ends.get(event.register, 0)
+        hidden = event.register in repeated_separators
+        told = _facts_of(event, bank, files, early=early and not hidden, hidden=hidden)
         room -= sum(len(fact.value) for fact in told)
         if any(len(fact.value) > MAX_TEXT for fact in told) or room < 0:
             raise _too_much(f"facts of more than {MAX_TEXT} characters, or {MAX_ALL_TEXT} in all")
@@ -106,17 +112,29 @@ def extract(log: Log, bank: HashAlg, repeated_separators: tuple[int, ...]) -> tu
     return tuple(facts)
 
 
+def _ends(log: Log, bank: HashAlg) -> dict[int, int]:
+    """Return where firmware's part ends, for the registers that it caps with a separator."""
+    digests = {bank.digest(data) for data in _SEPARATORS}
+    found: dict[int, int] = {}
+    for at, event in enumerate(log.events):
+        # What is not extended ends nothing (replay.py, rule 1). Later ones need be no separators:
+        # a variable that holds four zeros, which Google's firmware measures, has the same digest.
+        extended = event.type != EventType.NO_ACTION and event.digest(bank) in digests
+        if extended and event.register in _VARIABLE_REGISTERS:
+            found.setdefault(event.register, at)
+    return found
+
+
 def _facts_of(
     event: Event,
     bank: HashAlg,
-    closed: set[int],
-    repeated_separators: tuple[int, ...],
     files: dict[bytes, Event],
+    *,
+    early: bool,
+    hidden: bool,
 ) -> list[Fact]:
-    hidden = event.register in repeated_separators
     if event.type == EventType.EFI_VARIABLE_DRIVER_CONFIG:
-        genuine = event.register not in closed and describes_itself(event, bank)
-        return _variable(event, genuine=genuine)
+        return _variable(event, genuine=early and describes_itself(event, bank))
     if event.type == EventType.IPL:
         return _command_line(event, bank, files, hidden=hidden)
     if event.type == EventType.EFI_BOOT_SERVICES_APPLICATION:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from fakes import azure_machines, azure_vtpm, dcap_fixtures, snp_fixtures
+from fakes import azure_machines, azure_vtpm, collateral_files, dcap_fixtures, snp_fixtures
 from fakes.azure_machines import BOUND, OTHER_TPM, TPM, Azure, on_snp, on_tdx
 from unit.verifier.composite.test_tpm_node import event, log_of
 from unit.verifier.rats.test_claims_json import SCHEMA, check
@@ -14,6 +14,7 @@ from unit.verifier.rats.test_claims_json import SCHEMA, check
 from sealward.verifier import registry
 from sealward.verifier.pki.anchors import TrustAnchors
 from sealward.verifier.rats.claims import KeyResidency, Tee
+from sealward.verifier.rats.collateral import Key, Kind
 from sealward.verifier.rats.distrust import DistrustEntry
 from sealward.verifier.rats.errors import Code, MalformedEvidence, RefusedEvidence, VerifierError
 from sealward.verifier.rats.evidence import AZURE_EVIDENCE, Record, encode
@@ -66,6 +67,30 @@ def test_an_envelope_as_a_file_is_verified_as_one_that_arrived(kind: str) -> Non
 def test_a_paravisor_that_takes_no_user_data_leaves_the_quote_to_bind() -> None:
     claims = on_snp(user_data=None).verify().claims
     assert claims.report_data == BOUND[:32].hex()
+
+
+@dataclass(frozen=True)
+class AmdList:
+    """A source that holds AMD's revocation list of the machine's product, and nothing else."""
+
+    crl: bytes
+
+    def get(self, key: Key) -> bytes | None:
+        return self.crl if key == Key(Kind.AMD_CRL, "Milan/vcek") else None
+
+
+def test_amds_list_is_asked_of_the_chain_under_a_paravisor_too() -> None:
+    machine = on_snp()
+    clear = AmdList(collateral_files.amd_crl())
+    names_ask = AmdList(collateral_files.amd_crl(revoked=(0x10001,)))
+    context = machine.context()  # one for all, so that a cached chain is asked about again
+    assert machine.verify(context).claims.collateral.revocation == "absent"
+    collateral = machine.verify(replace(context, collateral=clear)).claims.collateral
+    assert collateral.revocation == "checked"
+    assert dict(collateral.limits)["crl"] == collateral.not_after
+    with pytest.raises(RefusedEvidence) as caught:
+        machine.verify(replace(context, collateral=names_ask))
+    assert caught.value.code is Code.CERTIFICATE_REVOKED
 
 
 @pytest.mark.parametrize("make", [on_snp, on_tdx])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -66,6 +68,62 @@ def test_text_of_an_attacker_stays_as_it_is_and_is_escaped_where_it_is_shown() -
     assert shown.startswith("/vmlinuz \\u{1b}]0;pwned\\u{7}")
     # What is not UTF-8 is shown in another spelling, which another line could have too.
     assert told(line(b"/vmlinuz \xff")) == [("kernel_command_line", "/vmlinuz \\xff", "described")]
+
+
+VARIABLE, ACTION = 0x80000001, 5
+ZEROS = bytes(4)
+
+
+def secure_boot(register: int, state: int, kind: int = VARIABLE) -> bytes:
+    vendor = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c").bytes_le
+    name = "SecureBoot".encode("utf-16-le")
+    data = vendor + struct.pack("<QQ", len(name) // 2, 1) + name + bytes((state,))
+    return event(register, kind, data)
+
+
+def capped(register: int) -> bytes:
+    return event(register, SEPARATOR, ZEROS)
+
+
+@pytest.mark.parametrize("register", [1, 7])
+def test_a_variable_is_authenticated_before_the_separator_that_firmware_caps_it_with(
+    register: int,
+) -> None:
+    assert told(secure_boot(register, 0), capped(register)) == [
+        ("secure_boot", "disabled", "authenticated")
+    ]
+
+
+FORGED = {
+    "no separator": (secure_boot(7, 1),),
+    "after it": (capped(7), secure_boot(7, 1)),
+    # An event's type is extended nowhere: root of the machine writes the log, and calls the true
+    # variable and the separator something else before extending a variable of its own.
+    "after one by another name": (
+        secure_boot(7, 0, ACTION),
+        event(7, ACTION, b"no separator", digest=hashlib.sha256(ZEROS).digest()),
+        secure_boot(7, 1),
+    ),
+    "and one more": (
+        event(7, ACTION, b"no separator", digest=hashlib.sha256(ZEROS).digest()),
+        secure_boot(7, 1),
+        capped(7),
+    ),
+    "a separator that nobody extended": (
+        secure_boot(7, 1),
+        event(7, 3, ZEROS),
+    ),
+    "PCR 14, which software extends": (secure_boot(14, 1), capped(14)),
+    "RTMR3, which software extends": (secure_boot(4, 1), capped(4)),
+    "a separator of another register": (secure_boot(7, 1), capped(1)),
+}
+
+
+@pytest.mark.parametrize("events", FORGED.values(), ids=FORGED)
+def test_a_variable_that_software_could_have_extended_only_describes(
+    events: tuple[bytes, ...],
+) -> None:
+    assert told(*events) == [("secure_boot", "enabled", "described")]
 
 
 def test_runtime_events_come_in_their_order_with_their_standing() -> None:
