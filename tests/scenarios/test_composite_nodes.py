@@ -110,7 +110,7 @@ def test_distrust_of_one_gpu_ends_what_its_node_holds(here: World) -> None:
 
 def device(number: int) -> str:
     """The platform id of a GPU."""
-    return f"nvidia:device:{sha256(certificate.parse(gpu(number).path[0]).spki)}"
+    return f"nvidia:device:{sha256(certificate.parse(gpu(number).path[1]).spki)}"
 
 
 def states(here: World, *nodes: Instance) -> list[tuple[str, str]]:

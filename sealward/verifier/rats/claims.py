@@ -139,7 +139,8 @@ class BootFact:
         value: in readable form; text that an attacker may have chosen, kept as it is.
         register: what its digest was extended into: a PCR, or for a confidential guest without TPM
             a measurement register as its log counts them (1 is RTMR0).
-        standing: "authenticated" where a confirmed digest covers the value, else "described".
+        standing: "authenticated" where only firmware can have extended a digest that covers the
+            value, "extended" where somebody has, else "described".
     """
 
     name: str

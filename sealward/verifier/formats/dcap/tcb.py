@@ -101,6 +101,8 @@ def appraise(info: TcbInfo, identity: QeIdentity, tcb: PlatformTcb) -> TcbResult
     if tcb.tee_tcb_svn2 is None:
         return launched
     running = _appraise(info, identity, tcb, tcb.tee_tcb_svn2)  # (5)
+    if running.status is TcbStatus.REVOKED:
+        return running  # whatever it was launched on: Intel's rule is silent, and this is the end
     if launched.status not in _OLD or running.status not in _LOWERED:
         return launched
     configure = {launched.status, running.status} & set(_NEEDS_CONFIGURATION)

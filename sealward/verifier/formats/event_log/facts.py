@@ -1,7 +1,7 @@
 """What a log says about a boot and what ran since, each fact with its standing.
 
 A digest that was extended is as good as the quote that confirms its register. The text beside it is
-not: anybody may write any description next to a digest. So a fact is AUTHENTICATED only where
+not: anybody may write any description next to a digest. So a fact says no more than EXTENDED where
 
     (1) the digest is the hash of exactly what the fact shows or was read from, or the fact is the
         digest itself (a boot application is named by its Authenticode hash);
@@ -9,6 +9,11 @@ not: anybody may write any description next to a digest. So a fact is AUTHENTICA
         register 1, and before the first separator there. A separator is told by its digest: an
         event's type is extended nowhere, so whoever writes the log can call it something else;
     (3) its register has one separator at most (replay.py, rule 4).
+
+and AUTHENTICATED only where rule 2 applies to it as well: only firmware can have put it there. What
+is EXTENDED was put into its register by whoever ran at that point; the log can show another event
+under a type that gives no fact, so nothing says that it was the only one, or the one that counts.
+A policy that rests on a command line or an application demands the register's value as well.
 
 Everything else is DESCRIBED. The caller MUST drop facts of registers that no quote confirms.
 
@@ -57,6 +62,7 @@ class Standing(StrEnum):
     """How much stands behind a fact."""
 
     AUTHENTICATED = "authenticated"
+    EXTENDED = "extended"
     DESCRIBED = "described"
 
 
@@ -138,12 +144,12 @@ def _facts_of(
     if event.type == EventType.IPL:
         return _command_line(event, bank, files, hidden=hidden)
     if event.type == EventType.EFI_BOOT_SERVICES_APPLICATION:
-        return _digest("boot_application", event, bank, _standing(genuine=not hidden))
+        return _digest("boot_application", event, bank, _extended(genuine=not hidden))
     said = runtime.text(event)
     if said is None:
         return []
     value, exact = said
-    standing = _standing(genuine=exact and not hidden and describes_itself(event, bank))
+    standing = _extended(genuine=exact and not hidden and describes_itself(event, bank))
     return [Fact("runtime_event", value, event.register, standing)]
 
 
@@ -188,12 +194,16 @@ def _command_line(
     loaded = files.get(line.partition(b" ")[0])
     # What ties the file's digest to its path, and so to being the kernel, is the log's text alone.
     kernel = [] if loaded is None else _digest("kernel", loaded, bank, Standing.DESCRIBED)
-    told = Fact("kernel_command_line", text, event.register, _standing(genuine=genuine))
+    told = Fact("kernel_command_line", text, event.register, _extended(genuine=genuine))
     return [*kernel, told]
 
 
 def _standing(*, genuine: bool) -> Standing:
     return Standing.AUTHENTICATED if genuine else Standing.DESCRIBED
+
+
+def _extended(*, genuine: bool) -> Standing:
+    return Standing.EXTENDED if genuine else Standing.DESCRIBED
 
 
 def _too_much(what: str) -> RefusedEvidence:

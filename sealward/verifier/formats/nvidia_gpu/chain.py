@@ -87,7 +87,9 @@ class EndorsedKey:
     Attributes:
         chip: "GH100", "GB100", "LS_10" ..., by the leaf's name.
         fwid: SHA-384 of the firmware that holds the key, as the leaf names it.
-        spki_sha256: of the leaf's DER SubjectPublicKeyInfo, lower-case hex.
+        spki_sha256: of the leaf's DER SubjectPublicKeyInfo, lower-case hex; other firmware on the
+            same device has another.
+        device_sha256: the same of the certificate above it, the boot ROM's, which stays.
         serial: what NVIDIA calls the chip in the certificate of its boot ROM, or None.
         development: the chain ends in a development root.
         window: when the whole chain is valid.
@@ -99,6 +101,7 @@ class EndorsedKey:
     chip: str
     fwid: bytes
     spki_sha256: str
+    device_sha256: str
     serial: str | None
     development: bool
     window: chain.Window
@@ -142,6 +145,7 @@ def _endorse(data: bytes, anchors: TrustAnchors, now: datetime) -> EndorsedKey:
         chip=chip,
         fwid=fwid.of(leaf),  # (5)
         spki_sha256=hashlib.sha256(leaf.spki).hexdigest(),
+        device_sha256=hashlib.sha256(path[1].spki).hexdigest(),
         serial=_serial(path[1]),
         development=development,
         window=window,

@@ -125,7 +125,7 @@ def normalise(
         format_version=SPDM_VERSION,
         product=endorsed.chip.replace("_", ""),
         instance_value=endorsed.spki_sha256,
-        platform_id=f"nvidia:device:{endorsed.spki_sha256}",
+        platform_id=f"nvidia:device:{endorsed.device_sha256}",
         report_data=verified.report.nonce.hex(),
         measurements=(Measurement("firmware", "sha384", endorsed.fwid.hex()),),
         debug=False,

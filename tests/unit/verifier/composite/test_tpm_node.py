@@ -170,7 +170,7 @@ def test_the_log_is_believed_where_it_replays_to_the_quote() -> None:
     assert log is not None
     assert log.confirmed == tuple(range(9))
     assert log.contradicted == ()
-    assert [(fact.value, fact.standing) for fact in log.facts] == [("/vmlinuz ro", "authenticated")]
+    assert [(fact.value, fact.standing) for fact in log.facts] == [("/vmlinuz ro", "extended")]
 
 
 def test_a_contradicted_register_loses_its_facts_and_one_of_firmware_the_evidence() -> None:

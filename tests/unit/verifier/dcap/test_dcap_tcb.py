@@ -238,7 +238,8 @@ def test_a_td_on_a_module_that_was_updated_under_it_should_be_launched_again() -
         (OLD, OLD, OLD),
         (GOOD, GOOD, GOOD),
         (TcbStatus.REVOKED, GOOD, TcbStatus.REVOKED),
-        (OLD, TcbStatus.REVOKED, OLD),
+        (OLD, TcbStatus.REVOKED, TcbStatus.REVOKED),
+        (GOOD, TcbStatus.REVOKED, TcbStatus.REVOKED),
     ],
 )
 def test_else_the_tcb_at_launch_is_what_counts(

@@ -43,7 +43,7 @@ def aael(text: bytes) -> bytes:
 
 
 def test_a_command_line_is_authenticated_where_the_digest_is_its_own() -> None:
-    assert told(line(b"/vmlinuz ro")) == [("kernel_command_line", "/vmlinuz ro", "authenticated")]
+    assert told(line(b"/vmlinuz ro")) == [("kernel_command_line", "/vmlinuz ro", "extended")]
     assert told(line(b"/vmlinuz ro", digest=bytes(32)))[0][2] == "described"
     assert told(line(b"/vmlinuz ro"), repeated=(8,))[0][2] == "described"
 
@@ -52,7 +52,7 @@ def test_the_kernel_is_the_file_whose_path_the_command_line_begins_with() -> Non
     files = [event(9, IPL, name + b"\0", digest=bytes((at,)) * 32) for at, name in FILES]
     assert told(*files, line(b"/vmlinuz ro")) == [
         ("kernel", "02" * 32, "described"),
-        ("kernel_command_line", "/vmlinuz ro", "authenticated"),
+        ("kernel_command_line", "/vmlinuz ro", "extended"),
     ]
 
 
@@ -62,7 +62,7 @@ FILES = ((1, b"/grub.cfg"), (2, b"/vmlinuz"), (3, b"/initrd"))
 def test_text_of_an_attacker_stays_as_it_is_and_is_escaped_where_it_is_shown() -> None:
     hostile = "/vmlinuz \x1b]0;pwned\x07 \u202eoi\r\nfake: line"
     ((_, value, standing),) = told(line(hostile.encode()))
-    assert (value, standing) == (hostile, "authenticated")
+    assert (value, standing) == (hostile, "extended")
     shown = printable(value)
     assert not set("\x1b\x07\r\n\u202e") & set(shown)
     assert shown.startswith("/vmlinuz \\u{1b}]0;pwned\\u{7}")
@@ -130,7 +130,7 @@ def test_runtime_events_come_in_their_order_with_their_standing() -> None:
     wrong = bytearray(aael(b"coco.com op two"))
     wrong[14] ^= 1  # the digest
     assert told(aael(b"coco.com op one"), bytes(wrong), aael(b"\xff")) == [
-        ("runtime_event", "coco.com op one", "authenticated"),
+        ("runtime_event", "coco.com op one", "extended"),
         ("runtime_event", "coco.com op two", "described"),
         ("runtime_event", "\\xff", "described"),
     ]
@@ -164,7 +164,7 @@ def test_the_runtime_events_of_a_real_guest(vectors_dir: Path) -> None:
     found = facts.extract(logs.parse(vector.read("event_log")), HashAlg.SHA384, ())
     said = [fact for fact in found if fact.name == "runtime_event"]
     assert said == [
-        Fact("runtime_event", value, RUNTIME, facts.Standing.AUTHENTICATED)
+        Fact("runtime_event", value, RUNTIME, facts.Standing.EXTENDED)
         for value in (
             "coco.com some-operation some-content",
             'coco.com some-operation {"key": "value", "nested-key": {"sub-key": "value"}}',
@@ -187,7 +187,7 @@ def test_a_runtime_event_of_dstack_is_the_hash_of_its_name_and_payload() -> None
     assert one.data == runtime.preimage("app-id", b"\x01\x02") == said
     assert one.digest(HashAlg.SHA384) == hashlib.sha384(said).digest()
     (fact,) = facts.extract(log, HashAlg.SHA384, ())
-    assert (fact.value, fact.register, fact.standing) == ("app-id 0102", 4, "authenticated")
+    assert (fact.value, fact.register, fact.standing) == ("app-id 0102", 4, "extended")
 
 
 def test_a_digest_that_is_not_that_of_the_event_only_describes() -> None:

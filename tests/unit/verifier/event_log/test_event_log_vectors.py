@@ -135,7 +135,7 @@ def test_the_facts_of_a_real_boot(tpm_logs: dict[str, Vector]) -> None:
     ]
     (line,) = [fact for fact in found if fact.name == "kernel_command_line"]
     assert line.value.startswith("/vmlinuz-6.8.0-1010-gcp root=PARTUUID=")
-    assert (line.register, line.standing) == (8, Standing.AUTHENTICATED)
+    assert (line.register, line.standing) == (8, Standing.EXTENDED)
     keys = [fact.value.split()[0] for fact in found if fact.name == "secure_boot_variable"]
     assert keys == ["PK", "KEK", "db", "dbx"]
     assert len([fact for fact in found if fact.name == "boot_application"]) == 2

@@ -53,10 +53,10 @@ def test_the_ccel_of_a_google_td_explains_three_registers_of_its_quote(
     assert named(boot, "secure_boot") == [("disabled", 1, "authenticated")]
     ((line, register, standing),) = named(boot, "kernel_command_line")
     assert line.startswith("/syslinux/vmlinuz.A init=/usr/lib/systemd/systemd ")
-    assert (register, standing) == (3, "authenticated")
+    assert (register, standing) == (3, "extended")
     ((_, register, standing),) = named(boot, "kernel")
     assert (register, standing) == (3, "described")
-    assert [item[2] for item in named(boot, "boot_application")] == ["authenticated"] * 2
+    assert [item[2] for item in named(boot, "boot_application")] == ["extended"] * 2
 
 
 def test_the_json_log_of_a_dstack_guest_explains_all_four(vectors: dict[str, Vector]) -> None:
@@ -69,7 +69,7 @@ def test_the_json_log_of_a_dstack_guest_explains_all_four(vectors: dict[str, Vec
         *("system-preparing", "app-id", "compose-hash", "instance-id", "boot-mr-done"),
         *("os-image-hash", "key-provider", "storage-fs", "system-ready"),
     ]
-    assert {item[1:] for item in events} == {(4, "authenticated")}
+    assert {item[1:] for item in events} == {(4, "extended")}
     assert events[1][0] == "app-id 86b0e55f2fa8e4fb69d890f14f54d5612707646e"
 
 

@@ -74,8 +74,9 @@ def test_a_good_gpu_matches_its_manifests_and_is_bound_by_its_agent_alone() -> N
     assert shown["devtools"] is None
     claims = claims_of(found)
     assert claims.report_data == lab.NONCE.hex()
-    leaf = found.verified.endorsed.path[0]
-    assert claims.platform_id == f"nvidia:device:{hashlib.sha256(leaf.spki).hexdigest()}"
+    leaf, boot_rom = found.verified.endorsed.path[:2]
+    assert claims.platform_id == f"nvidia:device:{hashlib.sha256(boot_rom.spki).hexdigest()}"
+    assert claims.instance_value == hashlib.sha256(leaf.spki).hexdigest()
     held = [item for item in claims.verdicts if item.code is VerdictCode.DEVICE_BINDING_UNPROVEN]
     assert [(item.claim, item.actual, item.tier) for item in held] == [
         ("gpu.binding", "agent-asserted", Tier.WARNING)
