@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -55,7 +54,7 @@ from sealward.verifier.formats.tpm import evidence as tpm_evidence
 from sealward.verifier.pki import certificate, crl
 from sealward.verifier.rats import binding, evidence
 from sealward.verifier.rats.errors import MalformedEvidence, VerifierError
-from sealward.verifier.wire import cbor, cose, foreign_cbor, json, pem, xml
+from sealward.verifier.wire import cbor, cose, foreign_cbor, foreign_cose, json, pem, xml
 from sealward.verifier.wire.tcg_hash import HashAlg
 
 _BUDGET = 1 << 18
@@ -209,8 +208,6 @@ def _anything() -> tuple[bytes, ...]:
 
 def _foreign_cose(data: bytes) -> object:
     tags: frozenset[int | None] = frozenset({None, 17, 18})
-    from sealward.verifier.wire import foreign_cose  # noqa: PLC0415 - one name, one use
-
     return foreign_cose.parse(data, what="x", max_bytes=_BUDGET, tags=tags).to_be_signed()
 
 
@@ -309,8 +306,3 @@ PARSERS = (
     Parser("any file", registry.recognise, _anything, VerifierError),
     Parser("any envelope, verified", _authenticate, _records, VerifierError),
 )
-
-
-def digest_of_names() -> str:
-    """Return what changes when a parser is added, for the page of the campaign."""
-    return hashlib.sha256("\n".join(one.name for one in PARSERS).encode()).hexdigest()[:8]
