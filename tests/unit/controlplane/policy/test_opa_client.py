@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import selectors
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -178,6 +181,56 @@ def test_a_server_that_sends_a_byte_now_and_then_holds_nobody_beyond_the_deadlin
         quit_now.set()
     assert late.value.fault is EngineFault.TIMEOUT
     assert 0.25 < held < 2
+
+
+class _Slow(selectors.DefaultSelector):
+    """Under an event loop that is short of processor time: each of its rounds takes a while."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(timeout)
+        time.sleep(0.02)
+        return ready
+
+
+@pytest.mark.parametrize("shortest", [0.0, 0.6], ids=["before it is sent", "waiting for an answer"])
+def test_an_exchange_that_is_given_up_closes_its_connection_however_late_the_loop_is(
+    monkeypatch: pytest.MonkeyPatch, shortest: float
+) -> None:
+    """OPA evaluates for as long as it is open, and cannot take another policy meanwhile."""
+    monkeypatch.setattr(asyncio, "new_event_loop", lambda: asyncio.SelectorEventLoop(_Slow()))
+    callers = 32
+    with socket.create_server(("127.0.0.1", 0), backlog=2 * callers) as silent:
+
+        def ask(number: int) -> EngineFault:
+            with pytest.raises(PolicyEngineError) as late:
+                get(opened, seconds=shortest + (number + 1) * 0.01)
+            return late.value.fault
+
+        with (
+            client(plain(f"http://127.0.0.1:{silent.getsockname()[1]}")) as opened,
+            ThreadPoolExecutor(callers) as pool,
+        ):
+            assert set(pool.map(ask, range(callers))) == {EngineFault.TIMEOUT}
+            requests = [_until_closed(connection) for connection in _waiting(silent)]
+    assert requests
+    if shortest:
+        assert any(request.startswith(b"GET ") for request in requests)
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections that nobody has accepted yet."""
+    listener.settimeout(0.1)
+    with suppress(TimeoutError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                yield connection
+
+
+def _until_closed(connection: socket.socket) -> bytes:
+    """Return what was sent; fails when the other side leaves the connection open."""
+    connection.settimeout(5)
+    return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def test_an_answer_beyond_the_budget_is_not_read_to_its_end() -> None:

@@ -8,6 +8,8 @@ OPA's API (https://www.openpolicyagent.org/docs/rest-api), with these rules:
     paths are ours and of one plain alphabet; nothing is escaped, so nothing can be missed
     redirects, proxies, cookies and the environment are not followed
     one further try, within the same deadline, when a connection broke before an answer began
+    an exchange that fails closes its connection: OPA goes on evaluating while it is open, and one
+    such evaluation, with one policy put beside it, keeps OPA from answering anybody (ADR 8)
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ from sealward.controlplane.domain.policy_engine import EngineFault, PolicyEngine
 
 MAX_DETAIL_CHARACTERS: Final = 512  # goes into reasons and so into the audit log
 _PATH: Final = re.compile(r"(?:/[A-Za-z0-9_.-]+)+")
-_CONNECTIONS: Final = httpx.Limits(
-    max_connections=64, max_keepalive_connections=16, keepalive_expiry=60
-)
+_MAX_CONNECTIONS: Final = 64
+_MAX_IDLE: Final = 16
+_LIMITS: Final = httpx.Limits(max_keepalive_connections=1, keepalive_expiry=60)
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "sealward"}
 _TRIES: Final = 2
 _LOOP_SECONDS: Final = 0.05  # beyond the deadline: for a loop that is short of processor time
@@ -72,16 +74,12 @@ class OpaClient:
             InvalidEndpoint: a file cannot be used.
         """
         context = endpoint.context(anonymous=anonymous)
-        self._http = httpx.AsyncClient(
-            base_url=endpoint.url,
-            verify=True if context is None else context,
-            trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            timeout=None,  # noqa: S113 - the whole exchange has one deadline, see _within
-            limits=_CONNECTIONS,
-            headers=_HEADERS,
-        )
+        # Without TLS none is used, but httpx would make one for each connection.
+        self._context = context or httpx.create_ssl_context(trust_env=False)
+        self._url = endpoint.url
+        self._room = asyncio.Semaphore(_MAX_CONNECTIONS)
+        self._idle: list[httpx.AsyncClient] = []  # one connection each; the loop's alone
+        self._closing: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="opa", daemon=True)
         self._thread.start()
@@ -112,14 +110,15 @@ class OpaClient:
         """
         if _PATH.fullmatch(path) is None or {".", ".."} & set(path.split("/")):
             raise ValueError(f"not a path of ours: {path!r}")
-        request = self._http.build_request(
+        request = httpx.Request(
             method,
-            path,
+            self._url + path,
             params={"strict-builtin-errors": "true"} if strict else None,
             content=body,
-            headers={} if body is None else {"Content-Type": media_type},
+            headers=_HEADERS if body is None else {**_HEADERS, "Content-Type": media_type},
         )
-        return self._wait(self._within(request, seconds, max_bytes), seconds)
+        at = self._loop.time() + seconds
+        return self._wait(self._within(request, at, max_bytes), at)
 
     def delete_later(self, paths: tuple[str, ...], *, seconds: float) -> None:
         """Delete in the background, in this order; nobody waits and no failure is told.
@@ -150,30 +149,69 @@ class OpaClient:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        await self._http.aclose()
+        for http in self._idle:
+            self._close(http)
+        await asyncio.gather(*self._closing)
 
-    def _wait(self, exchange: Coroutine[object, object, _T], seconds: float) -> _T:
+    def _wait(self, exchange: Coroutine[object, object, _T], at: float) -> _T:
         if self._loop.is_closed():
             exchange.close()
             raise PolicyEngineError(EngineFault.BUSY, "the control plane is closing")
         future: Future[_T] = asyncio.run_coroutine_threadsafe(exchange, self._loop)
         try:
-            return future.result(seconds + _LOOP_SECONDS)
+            return future.result(at - self._loop.time() + _LOOP_SECONDS)
         except TimeoutError:
-            future.cancel()
+            # Not cancelled from here: the loop does that at the same deadline, and a second
+            # cancellation would interrupt what the first one makes the exchange clean up.
             raise _late() from None
 
-    async def _within(self, request: httpx.Request, seconds: float, max_bytes: int) -> Answer:
+    async def _within(self, request: httpx.Request, at: float, max_bytes: int) -> Answer:
+        """Exchange until `at` on the loop's clock, however late the loop comes to it."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(at):
                 return await self._exchange(request, max_bytes)
         except TimeoutError:
             raise _late() from None
 
     async def _exchange(self, request: httpx.Request, max_bytes: int) -> Answer:
+        """Exchange over a connection that nobody else has; keep it if all went well.
+
+        Not one pool for all: httpcore's loses a connection for good, open or not, when it is
+        cancelled between choosing it and sending on it, and 64 of them are all that there are.
+        """
+        async with self._room:
+            http = self._idle.pop() if self._idle else self._connection()
+            try:
+                answer = await self._ask(http, request, max_bytes)
+            except BaseException:
+                self._close(http)
+                raise
+            if len(self._idle) < _MAX_IDLE:
+                self._idle.append(http)
+            else:
+                self._close(http)
+            return answer
+
+    def _connection(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=self._context,
+            trust_env=False,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            timeout=None,  # noqa: S113 - the whole exchange has one deadline, see _within
+            limits=_LIMITS,
+        )
+
+    def _close(self, http: httpx.AsyncClient) -> None:
+        """Close in a task of its own, which no deadline can interrupt."""
+        task = self._loop.create_task(http.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _ask(self, http: httpx.AsyncClient, request: httpx.Request, max_bytes: int) -> Answer:
         for left in reversed(range(_TRIES)):
             try:
-                response = await self._http.send(request, stream=True)
+                response = await http.send(request, stream=True)
             except httpx.ConnectError as error:
                 raise Unreachable(_clause("OPA cannot be reached", error)) from None
             except _BROKEN as error:
@@ -203,8 +241,9 @@ class OpaClient:
     async def _delete(self, paths: tuple[str, ...], seconds: float) -> None:
         for path in paths:
             try:
-                request = self._http.build_request("DELETE", path)
-                await self._within(request, seconds, MAX_DETAIL_CHARACTERS)
+                request = httpx.Request("DELETE", self._url + path, headers=_HEADERS)
+                at = self._loop.time() + seconds
+                await self._within(request, at, MAX_DETAIL_CHARACTERS)
             except PolicyEngineError:
                 return
 

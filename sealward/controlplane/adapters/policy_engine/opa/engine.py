@@ -3,8 +3,9 @@
 The server is trusted to evaluate and with nothing else. Before a policy is used, the server shows
 that it holds what was sent and that nothing in it reaches outside; every answer names the mount
 that it comes from. What is not the answer of that policy is a PolicyEngineError, as with the
-embedded engine. Nothing here can stop an evaluation on the server: a caller is held for its
-deadline, a policy that misses several in a row is paused, and the rest is the operator's (ADR 8).
+embedded engine. An evaluation on the server ends, at best, when its connection does: a caller is
+held for its deadline, a policy that misses several in a row is paused, and the rest is the
+operator's (ADR 8).
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ class OpaEngine:
         )
 
 
-_NOTHING: Final = b'{"input":{"input":{},"reference":{}}}'
+_REHEARSAL: Final = b'{"input":{"rehearsal":true}}'
 
 
 class _Puts:
@@ -238,7 +239,7 @@ class _Place:
         self._mount: Mount | None = None
         self._verified = False
         self._puts = puts
-        self._rehearsed = -1  # how often anything had been put when it was last asked for nothing
+        self._rehearsed = -1  # how often anything had been put when it was last rehearsed
         self.breaker = Breaker(
             "it gave no answer",
             failures=settings.failures_before_pause,
@@ -310,13 +311,15 @@ class _Place:
     def _rehearse(self, mounted: Mount, deadline: Deadline) -> None:
         """Ask once: OPA prepares a query when it is first asked, which may outlast a decision.
 
-        What it answers to nothing is nobody's business; that it answers is.
+        The host's module answers without the policy, which must not get longer than a decision's
+        deadline here: while it runs, nothing else can be put on the server. What is answered is
+        nobody's business; that it is answered is.
         """
         count = self._puts.count
         self._client.request(
             "POST",
             mounted.answer_path,
-            body=_NOTHING,
+            body=_REHEARSAL,
             seconds=deadline.left(),
             max_bytes=frames.MAX_ANSWER_BYTES + _WRAPPING,
             strict=True,

@@ -207,7 +207,10 @@ def _split(
 
 
 def _host_module(policy: LayerPolicy, name: str, prefix: tuple[str, ...]) -> str:
-    """Return the module that is asked: one answer with its provenance, or what has no value."""
+    """Return the module that is asked: one answer with its provenance, or what has no value.
+
+    A rehearsal is answered before anything of the policy is evaluated.
+    """
     dotted = ".".join(("data", *prefix))
     scope = f"with {dotted}.reference as input.reference with input as input.input"
     names = NAMES[policy.kind]
@@ -216,7 +219,9 @@ def _host_module(policy: LayerPolicy, name: str, prefix: tuple[str, ...]) -> str
     lines = [
         f"package {'.'.join((*prefix, _HOST))}",
         "",
-        f'answer := {{"mount": "{name}", "answer": x}} if {{',
+        f'answer := {{"mount": "{name}"}} if {{',
+        "\tinput.rehearsal",
+        f'}} else := {{"mount": "{name}", "answer": x}} if {{',
         f"\tx := {{{members}}} {scope}",
         f'}} else := {{"mount": "{name}", "missing": [n | some n in [{listed}]; not valued[n]]}}',
     ]
